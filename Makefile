@@ -1,0 +1,75 @@
+# VisionOps. `make help` lists what there is.
+SHELL := /bin/bash
+SYSTEM ?= quickstart
+PORT ?= 3000
+STATE ?= .visionops
+SET ?=
+PYTHON ?= python3.11
+VENV := .venv
+PY := $(VENV)/bin/python
+STAMP := $(VENV)/.lock-sha256
+LOCKED := $(shell sha256sum requirements.lock 2>/dev/null | cut -d' ' -f1)
+
+# Compiled modules halve the start of every process; some shells switch them off.
+unexport PYTHONDONTWRITEBYTECODE
+export DO_NOT_TRACK := 1
+export VISIONOPS_STATE := $(abspath $(STATE))
+export BENTOML_HOME := $(abspath $(STATE))/bentoml
+export PREFECT_HOME := $(abspath $(STATE))/prefect
+export PATH := $(abspath $(VENV))/bin:$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-unit lint format train evaluate serve deploy lock bench-training clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "  make %-16s %s\n", $$1, $$2}'
+
+setup: ## .venv from requirements.lock (again only when the lock has changed)
+	@if [ "$$(cat $(STAMP) 2>/dev/null)" != "$(LOCKED)" ]; then \
+	  echo "setting up $(VENV) from requirements.lock (6.5 GB with CUDA's torch)"; \
+	  [ -x $(PY) ] || $(PYTHON) -m venv $(VENV) || exit 1; \
+	  $(PY) -m pip install -q uv && $(VENV)/bin/uv pip sync -q --compile-bytecode --python $(PY) requirements.lock \
+	  && $(VENV)/bin/uv pip install -q --python $(PY) --no-deps --editable . && echo "$(LOCKED)" > $(STAMP); \
+	fi
+
+demo: setup ## the whole spine on drawn leaves: train, gate, register, build, serve, ask
+	@$(PY) -m flows.run_demo
+
+train: setup ## train SYSTEM=… (SET="training.batch_size=16 …" overrides)
+	@$(PY) -m flows.train_model --system $(SYSTEM) $(foreach pair,$(SET),--set $(pair))
+
+evaluate: setup ## a package (PACKAGE=folder, default the champion) of SYSTEM=… on its data as it is now
+	@$(PY) -m flows.evaluate_model --system $(SYSTEM) $(if $(PACKAGE),--package $(PACKAGE))
+
+serve: setup ## serve the champion of SYSTEM=… on PORT=…
+	@VISIONOPS_SYSTEM=$(SYSTEM) $(VENV)/bin/bentoml serve . --host 127.0.0.1 --port $(PORT)
+
+deploy: setup ## write the deployments of prefect.yaml to the Prefect server that PREFECT_API_URL names
+	@$(VENV)/bin/prefect work-pool inspect local >/dev/null 2>&1 || $(VENV)/bin/prefect work-pool create --type process local
+	@$(VENV)/bin/prefect --no-prompt deploy --all
+
+test: setup ## all tests
+	@$(PY) -m pytest -q -m "not system"
+
+test-unit: setup ## the quick ones
+	@$(PY) -m pytest -q -m "not system and not slow"
+
+lint: setup ## ruff
+	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .
+
+format: setup ## ruff, mending
+	@$(VENV)/bin/ruff check --fix . && $(VENV)/bin/ruff format .
+
+bench-training: setup ## training speed as ratios; last line is JSON
+	@$(PY) -m benchmarks.training
+
+lock: ## resolve again: requirements.lock and requirements.serve.lock
+	@[ -x $(PY) ] || $(PYTHON) -m venv $(VENV)
+	@$(PY) -m pip install -q uv
+	@$(VENV)/bin/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
+	  --python-version 3.11 --extra dev pyproject.toml -o requirements.lock
+	@$(VENV)/bin/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
+	  --python-version 3.11 --extra serve -c requirements.lock pyproject.toml -o requirements.serve.lock
+
+clean: ## remove the state folder (data versions, models, registry): asks first
+	@read -p "remove $(STATE) with all models and data versions? [y/N] " yes && [ "$$yes" = y ] && rm -rf $(STATE)

@@ -1,0 +1,153 @@
+"""Training speed as ratios, interleaved in one run. The last line is JSON.
+
+ray_vs_plain          images/s of the Ray path (after its first epoch) / a plain loop at equal precision and cache
+ray_vs_decoding       the same / a float32 loop that decodes JPEGs each epoch
+cpu_...               CPU-seconds an image, peer / ours (above 1: ours needs less)
+feature_rows_per_s    manifest rows that one core makes a second
+flow_overhead_share   share of train_model's wall time on the quickstart that is not stage work
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pandas as pd
+
+from benchmarks.plain_loops import Speed, cached_loop, decoding_loop
+from configs.load import load_system
+from tasks.environment import prepare
+from tasks.ray_session import ensure_ray
+
+IMAGES_PER_CLASS = 120
+EPOCHS = 3
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3, help="interleaved rounds; medians are reported")
+    parser.add_argument("--no-flow", action="store_true", help="leave out the flow on the quickstart (some minutes)")
+    asked = parser.parse_args()
+    prepare()
+    with tempfile.TemporaryDirectory(prefix="visionops-bench-") as folder:
+        work = Path(folder)
+        config, rows_per_s = make_data(work)
+        result = {"feature_rows_per_s": round(rows_per_s, 1), **loops(work, config, asked.rounds)}
+        if not asked.no_flow:
+            result["flow_overhead_share"] = flow_overhead(work)
+    print(json.dumps(result))
+
+
+def make_data(work: Path):
+    """Drawn leaves, manifest, splits and cache in `work`; the config, and feature rows a second of one core."""
+    from vision.data.cache import create_cache, fill_cache
+    from vision.data.manifest import describe_files, list_images
+    from vision.data.sources import materialise
+    from vision.data.splits import assign
+
+    one_stage = [{"name": "bench", "epochs": EPOCHS, "trainable": "all", "lr": 1e-3}]
+    changes = {
+        "data.source.images_per_class": IMAGES_PER_CLASS,
+        "data.split": {"train": 0.9, "val": 0.05, "test": 0.05},
+        "training.stages": one_stage,
+        "training.stages_from_scratch": one_stage,
+        "training.early_stop_epochs": None,
+    }
+    config = load_system("quickstart", changes)
+    materialise(config.data, work / "data", None)
+    start = time.process_time()
+    manifest = describe_files(work / "data", list_images(work / "data"))
+    rows_per_s = len(manifest) / (time.process_time() - start)
+    splits = assign(manifest, config.data.split, None)
+    create_cache(work / "cache", splits, config.input)
+    fill_cache(work / "cache", work / "data", 0, int(splits["split"].notna().sum()))
+    return config, rows_per_s
+
+
+def loops(work: Path, config, rounds: int) -> dict[str, float]:
+    """Ours and the two peers in turn, `rounds` times."""
+    import torch
+
+    from vision.data.cache import ImageCache
+    from vision.kinds import learning
+
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    cache = ImageCache.open(work / "cache")
+    train = cache.indices("train")
+    rows = cache.rows.iloc[train]
+    labels = tuple(sorted(rows["label"].unique()))
+    targets, images = learning(config.kind).targets(rows, labels), cache.images[train]
+    files = [work / "data" / path for path in rows["path"]]
+    found: dict[str, list[Speed]] = {"ray": [], "plain": [], "decoding": []}
+    startups = []
+    for number in range(rounds):
+        speed, startup, bf16 = ray_path(work / f"round{number}", work / "cache", config, labels)
+        found["ray"].append(speed)
+        startups.append(startup)
+        found["plain"].append(cached_loop(images, targets, config.input, config.training, bf16))
+        found["decoding"].append(decoding_loop(files, targets, config.input, config.training))
+        print(f"round {number + 1}: " + show({name: speeds[-1] for name, speeds in found.items()}), flush=True)
+    return ratios(found) | {"ray_startup_s": round(statistics.median(startups), 1)}
+
+
+def ray_path(folder: Path, cache: Path, config, labels) -> tuple[Speed, float, bool]:
+    """Speed, seconds that are not epochs (Ray's start, the probe, checkpoints, writing), and whether it used bf16."""
+    import ray
+
+    from tasks.ray_train import train_on_ray
+    from tasks.training_start import TrainJob
+    from vision.data.cache import ImageCache
+
+    start = time.perf_counter()
+    ensure_ray(None)
+    report = train_on_ray(TrainJob(config=config, labels=labels, cache=cache), folder)
+    startup = time.perf_counter() - start - report.epoch_seconds
+    ray.shutdown()
+    history = pd.DataFrame(json.loads((folder / "history.json").read_text())).iloc[1:]
+    images = len(ImageCache.open(cache).indices("train"))
+    cpu = float(history["cpu_seconds"].median()) / images  # validation included: the peers have none
+    return Speed(float(history["images_per_s"].median()), cpu), startup, report.precision.chosen == "bf16"
+
+
+def ratios(found: dict[str, list[Speed]]) -> dict[str, float]:
+    """Medians over the rounds of the ratios within each round."""
+    result = {}
+    for peer in ("plain", "decoding"):
+        pairs = list(zip(found["ray"], found[peer], strict=True))
+        result[f"ray_vs_{peer}"] = round(statistics.median(a.images_per_s / b.images_per_s for a, b in pairs), 3)
+        result[f"cpu_{peer}_vs_ray"] = round(
+            statistics.median(b.cpu_s_per_image / a.cpu_s_per_image for a, b in pairs), 3
+        )
+    return result
+
+
+def show(speeds: dict[str, Speed]) -> str:
+    return ", ".join(
+        f"{name} {s.images_per_s:.1f} img/s {1e3 * s.cpu_s_per_image:.1f} cpu-ms" for name, s in speeds.items()
+    )
+
+
+def flow_overhead(work: Path) -> float:
+    """train_model on the quickstart in a fresh state folder: 1 - (seconds of its stages) / (its wall time)."""
+    state = work / "state"
+    env = {**os.environ, "VISIONOPS_STATE": str(state), "PREFECT_HOME": str(work / "prefect"), "BENTOML_HOME": ""}
+    env.pop("BENTOML_HOME")
+    start = time.perf_counter()
+    command = [sys.executable, "-m", "flows.train_model", "--system", "quickstart", "--reason", "benchmark"]
+    subprocess.run(command, env=env, check=True)
+    wall = time.perf_counter() - start
+    stages = [
+        json.loads(path.read_text())["seconds"] for path in state.glob("systems/quickstart/stages/*/*/stage.json")
+    ]
+    ingest = json.loads((state / "systems" / "quickstart" / "dataset.json").read_text())["seconds"]
+    print(f"quickstart: {wall:.0f} s, of which stages {sum(stages) + ingest:.0f} s", flush=True)
+    return round(1 - (sum(stages) + ingest) / wall, 3)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,43 @@
+"""Thresholds of the data contract: what a set of images must be before anything is trained on it."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from vision.settings import Section
+
+Severity = Literal["critical", "warning"]
+Rule = Literal[
+    "readable", "modes", "width", "height", "labels_known", "blank_share", "burnt_share",
+    "images_per_class", "imbalance", "class_in_each_split", "split_shares", "in_a_split",
+    "exact_duplicate_one_split", "near_duplicate_one_split", "family_one_split",
+    "exact_duplicate_one_label", "near_duplicate_one_label",
+]  # fmt: skip
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class ContractConfig(Section):
+    """Each threshold has a default that a clean set meets; `severity` turns a named rule into a warning."""
+
+    max_unreadable_share: Share = 0.0
+    modes: tuple[str, ...] = ("RGB", "L", "RGBA", "P", "CMYK", "LA", "1", "I;16")
+    min_side_px: Annotated[int, Field(ge=1)] = 32
+    max_side_px: Annotated[int, Field(ge=1)] = 20_000
+    min_images_per_class: Annotated[int, Field(ge=1)] = 20
+    max_imbalance: Annotated[float, Field(ge=1)] = 20.0
+    """Largest class divided by smallest."""
+    max_blank_share: Share = 0.01
+    max_burnt_share: Share = 0.05
+    split_share_tolerance: Share = 0.05
+    severity: dict[Rule, Severity] = {}
+    """Rule name -> severity; rules not named here keep `DEFAULT_SEVERITY`, or are critical."""
+
+    @model_validator(mode="after")
+    def sides_in_order(self):
+        if self.max_side_px < self.min_side_px:
+            raise ValueError(f"max_side_px must be at least min_side_px, got {self.max_side_px} < {self.min_side_px}")
+        return self
+
+
+# Perceptual hashes of two classes can be near without any mislabelling: worth a look, no reason to stop.
+DEFAULT_SEVERITY: dict[str, Severity] = {"near_duplicate_one_label": "warning"}

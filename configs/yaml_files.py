@@ -1,0 +1,129 @@
+"""YAML files, read strictly: no duplicate key, no secret, `extends:` followed. Knows nothing of what the keys mean."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from vision.errors import UserError
+
+SECRET_KEY = re.compile(r"passw(or)?d|secret|token|api_?key|private_?key|credential", re.IGNORECASE)
+
+
+class Layer(NamedTuple):
+    """One place that values come from. `source`: a file, `override`, `environment` or `.env`."""
+
+    source: str
+    values: dict[str, Any]
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """PyYAML keeps the last of two equal keys in silence; this one refuses them."""
+
+    def compose_mapping_node(self, anchor):
+        node = super().compose_mapping_node(anchor)
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in seen:
+                    raise yaml.MarkedYAMLError(
+                        problem=f"the key `{key.value}` is there twice", problem_mark=key.start_mark
+                    )
+                seen.add(key.value)
+        return node
+
+
+def read_mapping(path: Path) -> dict[str, Any]:
+    """The mapping that one file holds, `extends:` included as it stands.
+
+    Raises `UserError` with file and line for a syntax error or a duplicate key, and for a file that holds no mapping.
+    """
+    try:
+        values = yaml.load(path.read_text(encoding="utf-8"), _StrictLoader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = f"{shown(path)}, line {mark.line + 1}, column {mark.column + 1}" if mark else shown(path)
+        raise UserError(f"{place}: {error.problem}", "valid YAML with each key once", "mend that line") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{shown(path)}: {error}", "valid YAML in UTF-8", "mend the file") from None
+    if not isinstance(values, dict):
+        got = "nothing" if values is None else f"a {type(values).__name__}"
+        raise UserError(
+            f"{shown(path)} holds {got}", "keys with values", "start from a file that works, such as quickstart.yaml"
+        )
+    refuse_secrets(values, shown(path))
+    return values
+
+
+def layers_of(path: Path, chain: tuple[Path, ...] = ()) -> list[Layer]:
+    """`path` and all that it extends, the strongest first. Raises `UserError` for a missing part or a circle."""
+    path = path.resolve()
+    if path in chain:
+        circle = " -> ".join(p.name for p in (*chain[chain.index(path) :], path))
+        raise UserError(
+            f"`extends` goes in a circle: {circle}", "files that extend towards a common base", "break the circle"
+        )
+    if not path.is_file():
+        raise UserError(
+            f"{shown(chain[-1])}: extends `{shown(path)}`, which is not there",
+            "a YAML file, named relative to the folder of the file that extends it",
+            "correct the name after `extends:`",
+        )
+    values = read_mapping(path)
+    bases = _bases(values.pop("extends", None), path)
+    layers = [Layer(shown(path), values)]
+    # A later base wins over an earlier one, as a reader of the list expects.
+    for base in reversed(bases):
+        layers += layers_of(base, (*chain, path))
+    return layers
+
+
+def _bases(extends: Any, path: Path) -> list[Path]:
+    names = [] if extends is None else [extends] if isinstance(extends, str) else extends
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise UserError(f"{shown(path)}: extends = {extends!r}", "a file name or a list of them", "correct `extends:`")
+    return [path.parent / (name if name.endswith((".yaml", ".yml")) else f"{name}.yaml") for name in names]
+
+
+def merged(layers: list[Layer]) -> dict[str, Any]:
+    """All layers as one mapping; `layers` has the strongest first. Mappings merge, everything else replaces."""
+    result: dict[str, Any] = {}
+    for layer in reversed(layers):
+        result = _merge(result, layer.values)
+    return result
+
+
+def _merge(base: Any, top: Any) -> Any:
+    if isinstance(base, list) and isinstance(top, Mapping) and top and all(str(key).isdigit() for key in top):
+        # `training.stages.0.epochs`: a position in a list that is there already.
+        patches = {int(key): value for key, value in top.items()}
+        if max(patches) < len(base):
+            return [_merge(item, patches[i]) if i in patches else item for i, item in enumerate(base)]
+    if not (isinstance(base, Mapping) and isinstance(top, Mapping)):
+        return top
+    if "type" in base and top.get("type", base["type"]) != base["type"]:
+        # A folder's keys mean nothing to a drawn source: another type starts afresh.
+        return dict(top)
+    return {**base, **{key: _merge(base.get(key), value) for key, value in top.items()}}
+
+
+def refuse_secrets(values: Any, source: str, path: tuple[str, ...] = ()) -> None:
+    """Raises `UserError`, without the value, for a key that looks like a secret's and has a value."""
+    items = values.items() if isinstance(values, Mapping) else enumerate(values) if isinstance(values, list) else ()
+    for key, value in items:
+        here = (*path, str(key))
+        if isinstance(key, str) and SECRET_KEY.search(key) and value not in (None, "", {}, []):
+            raise UserError(
+                f"{source}: {'.'.join(here)} looks like a secret (its value is not shown)",
+                "no passwords, tokens or keys in a YAML file, which is versioned and copied into every model package",
+                "take it out, change it if it was ever committed, and hand it over in the environment or .env",
+            )
+        refuse_secrets(value, source, here)
+
+
+def shown(path: Path) -> str:
+    """The path as a reader of a message wants it: relative to the working directory where it lies below it."""
+    path, here = path.resolve(), Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)

@@ -1,0 +1,84 @@
+"""The edge: arguments in, one message and an exit code out.
+
+0 done, 1 fault, 2 the user's mistake, 3 a verdict against (contract or gate).
+"""
+
+import sys
+import traceback
+from argparse import ArgumentParser
+from collections.abc import Callable, Sequence
+
+from prefect import Flow
+from prefect.client.schemas.objects import State
+
+from configs.load import load_system, settings
+from tasks.environment import prepare
+from vision.errors import UserError
+
+DONE, FAULT, MISTAKE, AGAINST = 0, 1, 2, 3
+Options = Callable[[ArgumentParser], None]
+
+
+def main(flow: Flow, options: Options = lambda parser: None, argv: Sequence[str] | None = None) -> int:
+    """Runs the flow in this process. Bad input is refused before Prefect starts anything.
+
+    options: adds the flow's own parameters to the common ones (`--system`, `--set`, `--reason`).
+    """
+    asked = vars(_parser(flow, options).parse_args(argv))
+    verbose, pairs, system = asked.pop("verbose"), asked.pop("set"), asked.pop("system")
+    prepare(verbose)
+    return guarded(lambda: _run(flow, system, pairs, asked), verbose)
+
+
+def guarded(work: Callable[[], int], verbose: bool) -> int:
+    """`work()`'s exit code, or that of what it raised, told in one message."""
+    try:
+        return work()
+    except UserError as error:
+        return complain(str(error), MISTAKE)
+    except KeyboardInterrupt:
+        return complain("stopped; what was finished is kept, run it again to go on", FAULT)
+    except Exception as error:
+        if verbose:
+            traceback.print_exc()
+        hint = "finished stages are kept; run it again, with -v for the traceback"
+        return complain(f"{type(error).__name__}: {error}\n  {hint}", FAULT)
+
+
+def complain(message: str, code: int) -> int:
+    print(f"\nerror: {message}", file=sys.stderr)
+    return code
+
+
+def overrides(pairs: Sequence[str]) -> dict[str, str]:
+    """`KEY=VALUE` strings to a dict. Raises `UserError` for one without `=`."""
+    for pair in pairs:
+        if "=" not in pair:
+            raise UserError(f"--set {pair}", "KEY=VALUE, as in training.batch_size=16", "add the value")
+    return dict(pair.split("=", 1) for pair in pairs)
+
+
+def _parser(flow: Flow, options: Options) -> ArgumentParser:
+    parser = ArgumentParser(prog=f"python -m flows.{flow.fn.__name__}", description=flow.description)
+    add = parser.add_argument
+    add("--system", help="a file in configs/, by name or path (default: VISIONOPS_SYSTEM, else quickstart)")
+    add("--set", action="append", default=[], metavar="KEY=VALUE", help="override: training.batch_size=16")
+    add("--reason", default="manual", help="why it runs; recorded")
+    add("-v", "--verbose", action="store_true", help="show tracebacks")
+    options(parser)
+    return parser
+
+
+def _run(flow: Flow, system: str | None, pairs: Sequence[str], more: dict) -> int:
+    changes, system = overrides(pairs), system or settings().system
+    load_system(system, changes)
+    return finish(flow(system=system, overrides=changes, **more, return_state=True))
+
+
+def finish(state: State) -> int:
+    """Prints how the flow ended and turns it into an exit code. Raises what the flow raised."""
+    if state.name == "ContractFailed":
+        return complain(f"the data contract failed\n{state.message}", AGAINST)
+    outcome = state.result(raise_on_failure=True)
+    print(outcome["text"] if "text" in outcome else "\n".join(f"{key}: {value}" for key, value in outcome.items()))
+    return AGAINST if state.name == "Rejected" else DONE

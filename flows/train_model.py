@@ -1,0 +1,62 @@
+"""From a folder of images to a registered model with a bento, or a verdict that says why not."""
+
+from typing import Any
+
+from prefect import flow
+from prefect.states import Completed, Failed, State
+
+from flows.command import main
+from tasks.bento import build, smoke
+from tasks.cache import cache
+from tasks.describe import describe
+from tasks.evaluate import evaluate
+from tasks.explore import explore
+from tasks.export import export
+from tasks.gate import gate
+from tasks.ingest import ingest
+from tasks.ray_session import ray_session
+from tasks.register import assign_alias, register
+from tasks.report import publish, reject
+from tasks.run import open_run
+from tasks.split import split
+from tasks.train import train
+from tasks.trained import Trained
+from tasks.validate import validate
+
+
+@flow(name="train-model", flow_run_name="train-{system}", persist_result=False)
+def train_model(
+    system: str = "quickstart",
+    overrides: dict[str, Any] | None = None,
+    reason: str = "manual",
+    window: str | None = None,
+) -> State:
+    """Trains `system`. Ends Completed, Completed as Rejected (lost gate), or Failed (broken contract, fault)."""
+    run = open_run(system, overrides, reason, window)
+    with run.single_flight(), ray_session():
+        dataset = ingest(run)
+        manifest = describe(run, dataset)
+        splits = split(run, manifest)
+        contract = validate(run, dataset, splits)
+        pictures = explore(run, splits)
+        if not contract.made["verdict"]["passed"]:
+            return Failed(name="ContractFailed", message=reject(run, dataset, splits, contract, pictures))
+        images = cache(run, splits)
+        model = train(run, dataset, splits, images)
+        evaluation = evaluate(run, dataset, images, model)
+        trained = Trained(
+            dataset=dataset, manifest=manifest, splits=splits, contract=contract,
+            pictures=pictures, cache=images, model=model, evaluation=evaluation,
+        )  # fmt: skip
+        package = export(run, trained)
+        verdict = gate(run, trained, package)
+        if not verdict.made["verdict"]["passed"]:
+            return Completed(name="Rejected", data=publish(run, trained, package, verdict), message="lost its gate")
+        version = register(run, trained, package, verdict)
+        bento = build(run, package, version)
+        alias = assign_alias(run, version, smoke(run, package, bento))
+        return Completed(data=publish(run, trained, package, verdict, bento, alias), message=alias.reason)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(train_model))

@@ -1,0 +1,56 @@
+"""A sealed package measured on a version of the data."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+
+from tasks.champion import open_champion
+from tasks.progress import progress
+from tasks.run import Run
+from tasks.split import SPLITS
+from tasks.stage_task import stage_task
+from tasks.stages import StagePlan, StageResult, run_stage
+from vision.errors import UserError
+from vision.evaluation.undefined import stored
+from vision.package import Package, open_package
+
+
+def choose_package(run: Run, folder: Path | None) -> Package:
+    """The package in `folder`, else the champion's. Raises `UserError` when there is neither."""
+    if folder is not None:
+        return open_package(folder)
+    champion = open_champion(run)
+    if champion is None:
+        name = run.config.system
+        raise UserError(f"{name} has no champion", "a system that was trained", f"make train SYSTEM={name}")
+    return champion.package
+
+
+@stage_task("assess", tags=["evaluation"])
+def assess(run: Run, package: Package, splits: StageResult, images: str) -> StageResult:
+    """`metrics.json`, `per_class.csv`, pictures. `made`: metrics, headline, value, folder."""
+
+    def work(folder):
+        from vision.evaluation.packages import evaluate_package
+        from vision.kinds import learning
+
+        table = pd.read_parquet(splits.folder / SPLITS)
+        rows = table[table["split"].notna() if images == "all" else table["split"] == images]
+        with progress("assess") as bar:
+            scored = evaluate_package(package, run.dataset_folder, rows, run.config.evaluation, folder, bar)
+        found = scored.evaluation
+        learning(package.spec.kind).draw(found, scored.outputs, scored.images, package.spec, folder)
+        (folder / "images.npy").unlink()
+        (folder / "metrics.json").write_text(json.dumps(stored(found.metrics), indent=1))
+        found.per_class.to_csv(folder / "per_class.csv", index=False)
+        value = found.metrics[found.headline]
+        return {"metrics": stored(found.metrics), "headline": found.headline, "value": value, "folder": str(folder)}
+
+    plan = StagePlan(
+        stage="assess",
+        section=run.config.evaluation,
+        inputs={"package_sha": package.package_sha, "split_sha": splits.made["split_sha"], "images": images},
+        roots=("vision.evaluation.packages", f"vision.kinds.{package.spec.kind}_learning"),
+    )
+    return run_stage(run.stages, plan, work)

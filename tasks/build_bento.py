@@ -1,0 +1,119 @@
+"""Builds the bento of a registered version: code, package and release 0 in one immutable image source."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import yaml
+
+from vision.errors import UserError
+from vision.lineage import sha256_json
+from vision.package import Package, open_package, sha256_file
+from vision.release import RELEASE, ReleasedModel, first_release
+
+BENTOFILE = "bentofile.yaml"
+FOLDERS = ("bentos", "vision", "configs", "web")
+FILES = (BENTOFILE, "requirements.serve.lock")
+PACKAGE = "package"
+BUILD_TIMEOUT_S = 300
+SKIPPED = shutil.ignore_patterns("__pycache__", "*.pyc")
+
+
+def bento_tag(system: str, version: int) -> str:
+    return f"visionops_{system}:v{version}"
+
+
+def build_bento(
+    package_folder: Path, system: str, version: int, project: Path, labels: Mapping[str, str], home: Path
+) -> str:
+    """Builds `visionops_<system>:v<version>` into the bento store `home` (BENTOML_HOME) and returns its tag.
+
+    project: the folder of bentofile.yaml. labels: further labels, for lineage. A bento of the same package and code is
+    kept; one of the same package and older code is replaced.
+    Raises `UserError` when the tag belongs to another package, or the build fails.
+    """
+    package = open_package(package_folder)
+    tag = bento_tag(system, version)
+    wanted = {**labels, "package_sha": package.package_sha, "source_sha": source_sha(project)}
+    found = stored_labels(home, tag)
+    if found is not None:
+        if found.get("package_sha") != package.package_sha:
+            raise _taken(tag, home, found, package)
+        if found.get("source_sha") == wanted["source_sha"]:
+            return tag
+        _bentoml(["delete", "--yes", tag], home, project)
+    with tempfile.TemporaryDirectory(prefix="visionops-bento-") as folder:
+        context = Path(folder)
+        _lay_out(context, project, package, version)
+        _bentoml(["build", str(context), *_options(tag, wanted)], home, context)
+    return tag
+
+
+def bento_folder(home: Path, tag: str) -> Path:
+    return home / "bentos" / tag.replace(":", "/")
+
+
+def stored_labels(home: Path, tag: str) -> dict[str, str] | None:
+    """Labels of a bento that is in the store, None where it isn't."""
+    path = bento_folder(home, tag) / "bento.yaml"
+    return (yaml.safe_load(path.read_text()).get("labels") or {}) if path.is_file() else None
+
+
+def source_sha(project: Path) -> str:
+    """Hash of all that a bento takes from the project."""
+    files = [project / name for name in FILES]
+    for folder in FOLDERS:
+        files += [path for path in (project / folder).rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    return sha256_json({path.relative_to(project).as_posix(): sha256_file(path) for path in sorted(files)})
+
+
+def _lay_out(context: Path, project: Path, package: Package, version: int) -> None:
+    """The build context: a copy, because what BentoML finds beside the code goes into the bento."""
+    for name in FILES:
+        shutil.copyfile(project / name, context / name)
+    for folder in FOLDERS:
+        if (project / folder).is_dir():
+            shutil.copytree(project / folder, context / folder, ignore=SKIPPED)
+    shutil.copytree(package.folder, context / PACKAGE)
+    champion = ReleasedModel(version=version, package_sha=package.package_sha, uri=PACKAGE)
+    (context / RELEASE).write_text(first_release(champion, "bento").model_dump_json(indent=1))
+
+
+def _options(tag: str, labels: Mapping[str, str]) -> list[str]:
+    name, version = tag.split(":")
+    options = ["--name", name, "--version", version, "--output", "tag"]
+    for key, value in sorted(labels.items()):
+        options += ["--label", f"{key}={value}"]
+    return options
+
+
+def _bentoml(arguments: list[str], home: Path, cwd: Path) -> None:
+    """Runs BentoML in a process of its own, because a build imports the copy's modules.
+
+    BentoML looks for `uv` on the PATH; it lies beside our Python.
+    """
+    home.mkdir(parents=True, exist_ok=True)
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    environment = {**os.environ, "BENTOML_HOME": str(home.absolute()), "BENTOML_DO_NOT_TRACK": "True", "PATH": path}
+    command = [sys.executable, "-m", "bentoml", *arguments]
+    done = subprocess.run(
+        command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=BUILD_TIMEOUT_S, check=False
+    )
+    if done.returncode != 0:
+        raise UserError(
+            f"`bentoml {arguments[0]}` failed: {(done.stderr or done.stdout).strip()[-2000:]}",
+            "a build that ends with code 0",
+            "mend what the message names; BENTOML_HOME must be writable",
+        )
+
+
+def _taken(tag: str, home: Path, found: Mapping[str, str], package: Package) -> UserError:
+    return UserError(
+        f"{tag} in {home} carries package {found.get('package_sha', 'unknown')[:12]}, not {package.package_sha[:12]}",
+        "one package for each version of a system",
+        f"use another BENTOML_HOME, or remove the old one: bentoml delete {tag}",
+    )

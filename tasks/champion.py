@@ -1,0 +1,51 @@
+"""The package that a registry alias points to, opened and checked."""
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from tasks.run import Run
+from tasks.tracking import CHAMPION, alias_version
+from vision.errors import UserError
+from vision.package import Package, open_package
+from vision.settings import Section
+
+
+class RegisteredPackage(Section):
+    version: int
+    package: Package
+
+
+def open_champion(run: Run) -> RegisteredPackage | None:
+    """The champion's package, None while the system has no champion. Raises `UserError` when it is damaged."""
+    version = alias_version(run.tracker(), CHAMPION)
+    if version is None:
+        return None
+    folder = fetch_package(run, version.version, version.package_sha)
+    return RegisteredPackage(version=version.version, package=open_package(folder, version.package_sha))
+
+
+def fetch_package(run: Run, version: int, package_sha: str) -> Path:
+    """The package's folder in the state folder, brought from the registry's artifacts when it isn't there."""
+    folder = run.packages / package_sha
+    if folder.is_dir():
+        return folder
+    run.packages.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=run.packages))
+    try:
+        import mlflow
+
+        got = mlflow.artifacts.download_artifacts(
+            f"models:/{run.config.system}/{version}", dst_path=str(partial), tracking_uri=run.tracking_uri
+        )
+        open_package(Path(got), package_sha)
+        Path(got).rename(folder)
+    except mlflow.exceptions.MlflowException as error:
+        raise UserError(
+            f"version {version} of {run.config.system} is neither in {folder} nor in the registry: {error.message}",
+            "a registered version whose package can be read",
+            "restore the registry's artifacts, or train again",
+        ) from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return folder

@@ -1,0 +1,80 @@
+"""The state folder's own git + DVC repository of data sets: versions by content, pushed to a remote."""
+
+import io
+import shutil
+import subprocess
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import yaml
+from filelock import FileLock
+
+from vision.errors import UserError
+
+
+def git(repo: Path, *words: str) -> str:
+    """Runs git in the data sets' repository, with an author of its own so that a bare machine can commit."""
+    author = ("-c", "user.name=VisionOps", "-c", "user.email=visionops@localhost", "-c", "commit.gpgsign=false")
+    run = subprocess.run(["git", "-C", str(repo), *author, *words], capture_output=True, text=True, check=False)
+    if run.returncode != 0:
+        raise RuntimeError(f"git {' '.join(words)} failed in {repo}: {run.stderr.strip()}")
+    return run.stdout.strip()
+
+
+def open_repo(repo: Path, remote: str) -> Any:
+    """The DVC repository in `repo`, made when it isn't there, with `remote` as its default remote."""
+    from dvc.repo import Repo
+
+    repo.mkdir(parents=True, exist_ok=True)
+    if not (repo / ".git").is_dir():
+        git(repo, "init", "-q", "-b", "main")
+    if not (repo / ".dvc" / "config").is_file():
+        Repo.init(str(repo)).close()
+    dvc = Repo(str(repo))
+    with dvc.config.edit("repo") as config:
+        config["core"].update(analytics=False, check_update=False, autostage=False, remote="storage")
+        # Never links: root can write through a hard link into the cache and damage it unseen.
+        config["cache"]["type"] = "reflink,copy"
+        config["remote"]["storage"] = {"url": remote}
+    dvc.close()
+    return Repo(str(repo))
+
+
+def add_version(repo: Path, name: str, remote: str) -> dict[str, Any]:
+    """Makes what lies in `repo/name` a version: DVC-added, pushed, committed.
+
+    Returns {dvc_md5, files, commit}. The same content gives the same hash and no new commit.
+    """
+    # DVC writes advice for people at a terminal to stdout.
+    with FileLock(repo.with_name(f".{repo.name}.lock")), redirect_stdout(io.StringIO()):
+        dvc = open_repo(repo, remote)
+        try:
+            dvc.add(str(repo / name))
+            dvc.push(targets=[str(repo / name)])
+        finally:
+            dvc.close()
+        pointer = f"{name}.dvc"
+        out = yaml.safe_load((repo / pointer).read_text())["outs"][0]
+        git(repo, "add", pointer, ".gitignore", ".dvc/config", ".dvc/.gitignore")
+        if git(repo, "status", "--porcelain", "--", pointer, ".gitignore", ".dvc"):
+            git(repo, "commit", "-q", "-m", f"{name}: {out['nfiles']} files, {out['md5']}")
+        return {"dvc_md5": out["md5"], "files": out["nfiles"], "commit": git(repo, "rev-parse", "HEAD")}
+
+
+def get_version(repo: Path, name: str, commit: str, folder: Path) -> dict[str, Any]:
+    """Brings `name` as it was at `commit` into `folder` (emptied first). Returns {dvc_md5, files, commit}."""
+    from dvc.repo import Repo
+
+    try:
+        full = git(repo, "rev-parse", "--verify", f"{commit}^{{commit}}")
+        pointer = git(repo, "show", f"{full}:{name}.dvc")
+    except RuntimeError:
+        known = git(repo, "log", "--format=%h %s", "-5", "--", f"{name}.dvc") if (repo / ".git").is_dir() else "none"
+        raise UserError(f"no data version {commit} of {name}", f"a commit of {repo}:\n{known}", "name one") from None
+    out = yaml.safe_load(pointer)["outs"][0]
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with redirect_stdout(io.StringIO()):
+        Repo.get(str(repo), name, out=str(folder), rev=full)
+    return {"dvc_md5": out["md5"], "files": out["nfiles"], "commit": full}

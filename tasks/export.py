@@ -1,0 +1,114 @@
+"""From a trained network to a sealed model package, if the exported graph says what the network says."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+
+from tasks.evaluate import trained_model
+from tasks.run import Run
+from tasks.split import SPLITS
+from tasks.stage_task import stage_task
+from tasks.stages import StagePlan, StageResult, run_stage
+from tasks.trained import Trained, upstream
+from vision.evaluation.config import EvaluationConfig
+from vision.package import Spec
+
+PARITY_IMAGES = 64
+GOLDEN_IMAGES = 8
+
+
+@stage_task("export", tags=["export"])
+def export(run: Run, trained: Trained) -> StageResult:
+    """The sealed package, and `made`: package_sha (None when parity failed), parity, metrics."""
+
+    def work(folder):
+        from vision.export.parity import check_parity
+        from vision.export.runtime import onnx_run, torch_run
+        from vision.kinds import answering
+
+        served = trained_model(run, trained.dataset, trained.model)
+        files = _export_graphs(run, trained, served, folder)
+        exported, images = onnx_run(files["model.onnx"]), trained.images("test", run.config.input)
+        parity = check_parity(torch_run(served), exported, images[:PARITY_IMAGES], answering(run.config.kind))
+        metrics = trained.evaluation.made["metrics"] | _measure(exported, images, run.config.evaluation, files)
+        sha = _assemble(run, trained, files, metrics, exported) if parity.passed else None
+        return {"package_sha": sha, "parity": parity.model_dump(mode="json"), "metrics": metrics}
+
+    config = run.config
+    plan = StagePlan(
+        stage="export",
+        section=config,
+        inputs={
+            "model": trained.model.key,
+            "evaluation": trained.evaluation.key,
+            "contract": trained.contract.key,
+            "dvc_md5": trained.dataset.dvc_md5,
+        },
+        roots=("vision.export.assemble", "vision.export.onnx", "vision.export.explain", "vision.export.parity",
+               f"vision.kinds.{config.kind}_learning"),
+    )  # fmt: skip
+    return run_stage(run.stages, plan, work, whole=lambda made: (run.packages / (made["package_sha"] or "")).is_dir())
+
+
+def _export_graphs(run: Run, trained: Trained, served, folder: Path) -> dict[str, Path]:
+    from vision.export.onnx import export_onnx
+    from vision.kinds import answering, learning
+
+    side_px = run.config.input.side_px
+    files = {"model.onnx": folder / "model.onnx", "model.safetensors": trained.model.folder / "model.safetensors"}
+    export_onnx(served, side_px, answering(run.config.kind).outputs, files["model.onnx"])
+    explainer = learning(run.config.kind).explainer(served)
+    if explainer is not None:
+        module, outputs = explainer
+        files["explain.onnx"] = folder / "explain.onnx"
+        export_onnx(module, side_px, outputs, files["explain.onnx"])
+    return files
+
+
+def _measure(exported: Callable, images, config: EvaluationConfig, files: dict[str, Path]) -> dict[str, float]:
+    """Latency of the exported graph on this machine's CPU, and its size."""
+    from vision.evaluation.latency import profile_latency, size_mib
+
+    latency = profile_latency(exported, images, config.latency_runs, config.latency_warmup_runs)
+    return {**latency, "size_mib": size_mib(files["model.onnx"])}
+
+
+def _assemble(run: Run, trained: Trained, files: dict[str, Path], metrics: dict, exported: Callable) -> str:
+    import json
+
+    import numpy as np
+
+    from vision.export.assemble import PackageParts, assemble_package
+    from vision.export.golden import write_golden
+    from vision.export.reference import pick_golden, reference_table
+
+    folder = files["model.onnx"].parent
+    spec = Spec.model_validate_json((trained.evaluation.folder / "spec.json").read_text())
+    rows = {name: trained.rows(name) for name in ("val", "test")}
+    outputs = {name: dict(np.load(trained.evaluation.folder / f"outputs_{name}.npz")) for name in rows}
+    reference_table(rows, outputs, spec).to_parquet(folder / "reference.parquet", index=False)
+    golden = [(run.dataset_folder / path).read_bytes() for path in pick_golden(rows["test"], GOLDEN_IMAGES)]
+    shutil.rmtree(folder / "golden", ignore_errors=True)
+    write_golden(folder, golden, spec, exported)
+    lineage = upstream(run, trained)
+    (folder / "model_card.md").write_text(_card(run, trained, spec, lineage))
+    parts = PackageParts(
+        spec=spec,
+        config=json.loads(run.config.model_dump_json()),
+        metrics=metrics,
+        lineage=lineage,
+        files=files | {name: folder / name for name in ("reference.parquet", "model_card.md")},
+        golden=folder / "golden",
+        cards=run.config.cards,
+    )
+    return assemble_package(run.packages, parts)
+
+
+def _card(run: Run, trained: Trained, spec: Spec, lineage: dict) -> str:
+    from vision.evaluation.card import model_card
+    from vision.evaluation.report import split_table
+
+    data, shown = split_table(pd.read_parquet(trained.splits.folder / SPLITS)), {k: str(v) for k, v in lineage.items()}
+    return model_card(run.config.title, spec, trained.found(), data, run.config.evaluation.limitations, shown)

@@ -1,0 +1,65 @@
+"""The gate: thresholds, and the champion on the same test images. A verdict, never an exception."""
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tasks.champion import RegisteredPackage, open_champion
+from tasks.progress import progress
+from tasks.run import Run
+from tasks.stage_task import stage_task
+from tasks.stages import StagePlan, StageResult, run_stage
+from tasks.trained import Trained
+from vision.evaluation.undefined import restored, stored
+from vision.verdict import Verdict
+
+if TYPE_CHECKING:
+    from vision.evaluation.checks import GateInput
+
+
+@stage_task("gate", tags=["evaluation"])
+def gate(run: Run, trained: Trained, package: StageResult) -> StageResult:
+    """`made`: verdict, champion (version and figures on the same images, or None)."""
+    champion = open_champion(run)
+    same = champion is not None and champion.package.package_sha == package.made["package_sha"]
+
+    def work(folder):
+        from vision.evaluation.gate import checks, gate_input
+        from vision.evaluation.gate import verdict as judged
+
+        candidate = replace(gate_input("candidate", trained.found()), metrics=restored(package.made["metrics"]))
+        other = None if champion is None or same else _champion_input(run, trained, champion, folder)
+        found = checks(candidate, other, run.config.gate)
+        verdict = judged(found)
+        parity = Verdict.model_validate(package.made["parity"])
+        if not parity.passed:
+            verdict = Verdict(passed=False, reasons=("parity: " + "; ".join(parity.reasons), *verdict.reasons))
+        made = {"verdict": verdict.model_dump(mode="json"), "checks": [asdict(c) for c in found], "champion": None}
+        if champion is not None:
+            made["champion"] = {"version": champion.version, "metrics": stored((other or candidate).metrics)}
+        (folder / "gate.json").write_text(json.dumps(made, indent=1))
+        return made
+
+    plan = StagePlan(
+        stage="gate",
+        section=run.config.gate,
+        inputs={
+            "package": package.key,
+            "evaluation": trained.evaluation.key,
+            "champion": champion.package.package_sha if champion else None,
+        },
+        roots=("vision.evaluation.gate", "vision.evaluation.packages", f"vision.kinds.{run.config.kind}_learning"),
+    )
+    return run_stage(run.stages, plan, work)
+
+
+def _champion_input(run: Run, trained: Trained, champion: RegisteredPackage, scratch: Path) -> "GateInput":
+    from vision.evaluation.gate import gate_input
+    from vision.evaluation.packages import evaluate_package
+
+    with progress("champion") as bar:
+        rows, config = trained.rows("test"), run.config.evaluation
+        scored = evaluate_package(champion.package, run.dataset_folder, rows, config, scratch, bar)
+    (scratch / "images.npy").unlink()
+    return gate_input(f"champion v{champion.version}", scored.evaluation)

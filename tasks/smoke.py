@@ -1,0 +1,133 @@
+"""Starts a served model, asks it the golden images over HTTP and stops it again."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from vision.errors import UserError
+from vision.export.golden import golden_files, golden_outputs
+from vision.kinds import answering
+from vision.package import Package
+from vision.verdict import Verdict
+
+HOST = "127.0.0.1"
+START_TIMEOUT_S = 90.0
+STOP_TIMEOUT_S = 15.0
+POLL_S = 0.1
+LOG_TAIL_CHARS = 2000
+PROBABILITY_TOLERANCE = 0.01
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running server. `pid` leads a process group of its own; `ready_s`: from start to the first 200 of /readyz."""
+
+    url: str
+    pid: int
+    log: Path
+    ready_s: float
+
+
+@contextlib.contextmanager
+def serving(
+    target: str, folder: Path, log: Path, env: Mapping[str, str] | None = None, timeout_s: float = START_TIMEOUT_S
+) -> Iterator[Server]:
+    """Runs `bentoml serve <target>` in `folder` on a free port of this machine until the block ends.
+
+    target: a bento's tag, or `.` for the project in `folder`. env: on top of this process's (BENTOML_HOME for a tag).
+    The server's output goes to `log`. Raises `UserError` with the log's end when it is not ready in time.
+    """
+    port = _free_port()
+    url = f"http://{HOST}:{port}"
+    command = [sys.executable, "-m", "bentoml", "serve", target, "--host", HOST, "--port", str(port)]
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env={**os.environ, "BENTOML_DO_NOT_TRACK": "True", **(env or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        ready_s = _wait_until_ready(url, process, log, timeout_s)
+        yield Server(url=url, pid=process.pid, log=log, ready_s=ready_s)
+    finally:
+        _stop(process)
+
+
+def smoke(url: str, package: Package) -> Verdict:
+    """Posts the golden images to a server and compares label and probabilities with the golden outputs."""
+    files = golden_files(package.folder)
+    wanted = answering(package.spec.kind).answers(
+        golden_outputs(package.folder), package.spec, [(0, 0)] * len(files), top_k=len(package.spec.labels)
+    )
+    reasons = []
+    with httpx.Client(base_url=url, timeout=30, trust_env=False) as client:
+        for path, answer in zip(files, wanted, strict=True):
+            response = client.post("/predict", files={"file": (path.name, path.read_bytes())})
+            reasons += [f"{path.name}: {reason}" for reason in _differences(response, answer, package.package_sha)]
+    if reasons:
+        return Verdict(passed=False, reasons=tuple(reasons))
+    return Verdict(passed=True, reasons=(f"{len(files)} golden images answered over HTTP as the package says",))
+
+
+def _differences(response: httpx.Response, wanted: dict, package_sha: str) -> list[str]:
+    if response.status_code != 200:
+        return [f"status {response.status_code}: {response.text[:200]}"]
+    got = response.json()
+    found = []
+    if got["model"]["package_sha"] != package_sha:
+        found.append(f"answered by package {got['model']['package_sha'][:12]}, not {package_sha[:12]}")
+    probabilities = {item["label"]: item["probability"] for item in wanted["predictions"]}
+    gaps = [abs(item["probability"] - probabilities[item["label"]]) for item in got["predictions"]]
+    if max(gaps) > PROBABILITY_TOLERANCE:
+        found.append(f"probabilities differ by {max(gaps):.3f}, allowed {PROBABILITY_TOLERANCE}")
+    if probabilities[wanted["label"]] - probabilities[got["label"]] > PROBABILITY_TOLERANCE:
+        found.append(f"label {got['label']}, golden {wanted['label']}")
+    return found
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return probe.getsockname()[1]
+
+
+def _wait_until_ready(url: str, process: subprocess.Popen, log: Path, timeout_s: float) -> float:
+    start = time.monotonic()
+    while (waited_s := time.monotonic() - start) < timeout_s:
+        if process.poll() is not None:
+            raise _not_ready(f"the server ended with code {process.returncode}", log)
+        with contextlib.suppress(httpx.HTTPError):
+            if httpx.get(f"{url}/readyz", timeout=2, trust_env=False).status_code == 200:
+                return time.monotonic() - start
+        time.sleep(POLL_S)
+    raise _not_ready(f"the server was not ready after {waited_s:.0f} s", log)
+
+
+def _not_ready(what: str, log: Path) -> UserError:
+    tail = log.read_text(errors="replace")[-LOG_TAIL_CHARS:].strip()
+    return UserError(f"{what}; its last words:\n{tail}", "a server that answers /readyz", f"read {log}")
+
+
+def _stop(process: subprocess.Popen) -> None:
+    """Asks the server to end; what of its own process group is left after STOP_TIMEOUT_S is killed."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(STOP_TIMEOUT_S)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()

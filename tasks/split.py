@@ -1,0 +1,61 @@
+"""Train, val and test by family, append-only: a new data version inherits every assignment of the one before."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+
+from tasks.describe import MANIFEST
+from tasks.run import Run
+from tasks.stage_task import stage_task
+from tasks.stages import StagePlan, StageResult, run_stage, write_json
+from vision.data.splits import assign
+from vision.package import sha256_file
+
+SPLITS = "splits.parquet"
+
+
+@stage_task("split", tags=["data"])
+def split(run: Run, manifest: StageResult, move_head: bool = True) -> StageResult:
+    """`splits.parquet`: the manifest with `family` and `split`. `move_head`: later versions inherit from this one."""
+    head_file = run.folder / "split_head.json"
+    asked = {"manifest_sha": manifest.made["manifest_sha"], "section": run.config.data.split.model_dump(mode="json")}
+    parent = _parent(head_file, asked, released=run.release_file.is_file())
+
+    def work(folder):
+        before = pd.read_parquet(parent["path"]) if parent else None
+        table = assign(pd.read_parquet(manifest.folder / MANIFEST), run.config.data.split, before)
+        table.to_parquet(folder / SPLITS, index=False)
+        counts = pd.crosstab(table["label"], table["split"]).to_dict("index")
+        return {
+            "split_sha": sha256_file(folder / SPLITS),
+            "counts": counts,
+            "families": int(table["family"].nunique()),
+            "parent": parent["split_sha"] if parent else None,
+        }
+
+    plan = StagePlan(
+        stage="split",
+        section=run.config.data.split,
+        inputs={"manifest_sha": asked["manifest_sha"], "parent": parent["split_sha"] if parent else None},
+        roots=("vision.data.splits", "vision.data.duplicates"),
+    )
+    result = run_stage(run.stages, plan, work)
+    made = {"split_sha": result.made["split_sha"], "path": str(result.folder / SPLITS), "parent": parent}
+    if move_head:
+        write_json(head_file, asked | made)
+    return result
+
+
+def _parent(head_file: Path, asked: dict, released: bool) -> dict | None:
+    """The split to inherit from: the last one, or, when just that is asked for again, the one before it.
+
+    Other split settings for the same data start afresh while no model is released: only then is there nobody who was
+    trained on what would become test images.
+    """
+    if not head_file.is_file():
+        return None
+    head = json.loads(head_file.read_text())
+    if head["manifest_sha"] == asked["manifest_sha"] and (head["section"] == asked["section"] or not released):
+        return head["parent"]
+    return {"split_sha": head["split_sha"], "path": head["path"]}

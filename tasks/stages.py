@@ -1,0 +1,116 @@
+"""The stage store: what was made, by what it was made from. A stage that is there is not run again.
+
+One folder a result, `stages/<stage>/<key>/`, with `stage.json` written last: a killed stage leaves none. The key covers
+the config section, the hashes of the inputs and the source that the stage imports, so there is no other cache to agree
+with; a Prefect task that finds its stage ends in a state named Reused.
+"""
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+from pydantic import BaseModel
+
+from vision.lineage import git_state, sha256_json, source_sha
+from vision.settings import Section
+
+DONE = "stage.json"
+
+
+class StageResult(Section):
+    """A finished stage. `made`: the small values that later stages and reports read; files lie in `folder`."""
+
+    stage: str
+    key: str
+    folder: Path
+    made: dict[str, Any]
+    seconds: float
+    reused: bool
+
+
+class StagePlan(Section):
+    """What decides a stage's key. `roots`: the modules whose source, with all they import, makes the result."""
+
+    stage: str
+    section: Any = None
+    inputs: dict[str, Any] = {}
+    roots: tuple[str, ...]
+    resumable: bool = False
+    """Keeps what a killed run left in the folder, for work that goes on from it; else the folder is emptied first."""
+
+    @property
+    def key(self) -> str:
+        section = self.section.model_dump(mode="json") if isinstance(self.section, BaseModel) else self.section
+        parts = {"stage": self.stage, "section": section, "inputs": self.inputs, "source": source_sha(self.roots)}
+        return sha256_json(parts)
+
+
+def run_stage(
+    stages: Path,
+    plan: StagePlan,
+    work: Callable[[Path], Mapping[str, Any]],
+    whole: Callable[[dict[str, Any]], bool] = lambda made: True,
+) -> StageResult:
+    """Returns the stored result of `plan`, or runs `work(folder)` and stores what it returns.
+
+    whole: is what a stored result made outside its folder still there? If not, the stage runs again.
+    Two processes that ask for one stage at once run it once: the second waits and reuses.
+    """
+    key = plan.key
+    folder = stages / plan.stage / key
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_suffix(".lock")):
+        if (folder / DONE).is_file() and whole((stored := _read(folder)).made):
+            return stored
+        if not plan.resumable:
+            shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        started = time.monotonic()
+        made = dict(work(folder))
+        _finish(folder, plan, key, made, time.monotonic() - started)
+        return _read(folder).model_copy(update={"reused": False})
+
+
+def _finish(folder: Path, plan: StagePlan, key: str, made: dict[str, Any], seconds: float) -> None:
+    record = {
+        "stage": plan.stage,
+        "key": key,
+        "inputs": plan.inputs,
+        "made": made,
+        "seconds": round(seconds, 3),
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "git": git_state(),
+    }
+    write_json(folder / DONE, record)
+
+
+def _read(folder: Path) -> StageResult:
+    record = json.loads((folder / DONE).read_text())
+    return StageResult(
+        stage=record["stage"], key=record["key"], folder=folder, made=record["made"], seconds=record["seconds"],
+        reused=True,
+    )  # fmt: skip
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes beside and renames, so that a reader never sees half a file."""
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(json.dumps(value, indent=1, default=_plain))
+    partial.replace(path)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Path):
+        return str(value)
+    if hasattr(value, "item"):
+        return value.item()
+    raise TypeError(f"not JSON: {type(value).__name__}")
+
+
+def reused(results: Sequence[StageResult]) -> list[str]:
+    return [result.stage for result in results if result.reused]

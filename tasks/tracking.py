@@ -1,0 +1,118 @@
+"""MLflow: one experiment and one registered model a system, one run a training; versions, tags and aliases."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from vision.settings import Section
+
+CHAMPION, CHALLENGER = "champion", "challenger"
+
+
+class Tracker:
+    """MLflow seen from one system. `uri`: the tracking and registry server, or a SQLite file."""
+
+    def __init__(self, uri: str, artifacts: Path | None, system: str) -> None:
+        import mlflow
+
+        self.uri, self.artifacts, self.system = uri, artifacts, system
+        mlflow.set_tracking_uri(uri)
+        self.client = mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+    def experiment_id(self) -> str:
+        found = self.client.get_experiment_by_name(self.system)
+        if found:
+            return found.experiment_id
+        location = (self.artifacts / self.system).as_uri() if self.artifacts else None
+        return self.client.create_experiment(self.system, artifact_location=location)
+
+    def open_run(self, stage_key: str, name: str, tags: Mapping[str, str]) -> str:
+        """The run of this training: the one that a killed process left behind, else a new one. Returns its id."""
+        experiment = self.experiment_id()
+        left = self.client.search_runs(
+            [experiment], f"tags.stage_key = '{stage_key}' and attributes.status = 'RUNNING'", max_results=1
+        )
+        if left:
+            return left[0].info.run_id
+        run = self.client.create_run(experiment, run_name=name, tags={"stage_key": stage_key, **tags})
+        return run.info.run_id
+
+    def log_params(self, run_id: str, params: Mapping[str, Any]) -> None:
+        from mlflow.entities import Param
+
+        self.client.log_batch(run_id, params=[Param(key, str(value)[:6000]) for key, value in params.items()])
+
+    def log_metrics(self, run_id: str, metrics: Mapping[str, float], step: int = 0) -> None:
+        """One call for all of them: MLflow's SQLite takes 30-40 ms a call, whatever is in it."""
+        import time
+
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        rows = [Metric(key, float(value), now, step) for key, value in metrics.items() if value == value]
+        self.client.log_batch(run_id, metrics=rows)
+
+    def log_dataset(self, run_id: str, name: str, source: Path, dvc_md5: str, rows: int) -> None:
+        """The data version as an MLflow dataset input: digest and tag are DVC's hash."""
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        dataset = Dataset(
+            name=name, digest=dvc_md5[:8], source_type="dvc", source=json.dumps({"path": str(source), "md5": dvc_md5}),
+            profile=json.dumps({"images": rows}),
+        )  # fmt: skip
+        tags = [InputTag("mlflow.data.context", "training"), InputTag("dvc.md5", dvc_md5)]
+        self.client.log_inputs(run_id, datasets=[DatasetInput(dataset, tags)])
+
+    def log_folder(self, run_id: str, folder: Path, name: str) -> None:
+        self.client.log_artifacts(run_id, str(folder), name)
+
+    def close_run(self, run_id: str) -> None:
+        self.client.set_terminated(run_id, "FINISHED")
+
+
+class Version(Section):
+    """A registered model version. `fresh`: made by this call, not found."""
+
+    version: int
+    run_id: str
+    package_sha: str
+    fresh: bool
+
+
+def register_version(tracker: Tracker, run_id: str, package_sha: str, tags: Mapping[str, str]) -> Version:
+    """The version that holds this package: the one there is, else a new one pointing at the run's `package` folder."""
+    from mlflow.exceptions import MlflowException
+
+    found = find_version(tracker, package_sha)
+    if found:
+        return found
+    try:
+        tracker.client.create_registered_model(tracker.system)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    made = tracker.client.create_model_version(
+        tracker.system, source=f"runs:/{run_id}/package", run_id=run_id, tags={"package_sha": package_sha, **tags}
+    )
+    return Version(version=int(made.version), run_id=run_id, package_sha=package_sha, fresh=True)
+
+
+def find_version(tracker: Tracker, package_sha: str) -> Version | None:
+    where = f"name = '{tracker.system}' and tags.package_sha = '{package_sha}'"
+    for found in tracker.client.search_model_versions(where, max_results=1):
+        return Version(version=int(found.version), run_id=found.run_id, package_sha=package_sha, fresh=False)
+    return None
+
+
+def alias_version(tracker: Tracker, alias: str) -> Version | None:
+    """The version that carries `alias`, None when there is none (or no registered model yet)."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        found = tracker.client.get_model_version_by_alias(tracker.system, alias)
+    except MlflowException as error:
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            return None
+        raise
+    return Version(version=int(found.version), run_id=found.run_id, package_sha=found.tags["package_sha"], fresh=False)

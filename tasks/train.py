@@ -1,0 +1,72 @@
+"""Training on Ray, recorded in MLflow as it goes."""
+
+import json
+
+from tasks.ingest import Dataset
+from tasks.progress import Progress, progress
+from tasks.ray_session import ensure_ray
+from tasks.run import Run
+from tasks.stage_task import stage_task
+from tasks.stages import StagePlan, StageResult, run_stage
+from tasks.tracking import Tracker
+
+
+@stage_task("train", tags=["training"])
+def train(run: Run, dataset: Dataset, splits: StageResult, cache: StageResult) -> StageResult:
+    """`model.safetensors` (best epoch by the headline), `history.json`, `fit.json`; `made["run_id"]`: MLflow's run."""
+    plan = train_plan(run, dataset, cache)
+
+    def work(folder):
+        from tasks.ray_train import TrainJob, train_on_ray
+
+        tracker = run.tracker()
+        run_id = _open_run(run, tracker, plan.key, dataset)
+        job = TrainJob(config=run.config, labels=dataset.labels, cache=cache.folder, weights_root=run.weights_root)
+        ensure_ray(run.ray_address)
+        with progress("train", unit="epoch") as bar:
+            report = train_on_ray(job, folder, lambda record: _record(tracker, run_id, record, bar))
+        tracker.log_metrics(run_id, {"train_seconds": report.seconds, "train_cpu_seconds": report.cpu_seconds})
+        return {"run_id": run_id, **report.model_dump(mode="json")}
+
+    return run_stage(run.stages, plan, work)
+
+
+def train_plan(run: Run, dataset: Dataset, cache: StageResult) -> StagePlan:
+    kind = run.config.kind
+    return StagePlan(
+        stage="train",
+        section={
+            "kind": kind,
+            "model": run.config.model.model_dump(mode="json"),
+            "training": run.config.training.model_dump(mode="json"),
+        },
+        inputs={"cache": cache.key, "labels": list(dataset.labels)},
+        roots=("tasks.ray_train", "vision.models.factory", f"vision.kinds.{kind}_learning"),
+        resumable=True,
+    )
+
+
+def _open_run(run: Run, tracker: Tracker, key: str, dataset: Dataset) -> str:
+    config = run.config
+    tags = {"reason": run.reason, "system": config.system, "config_sha": run.config_sha, **run.git_tags()}
+    run_id = tracker.open_run(key, f"{config.model.arch}_training", tags)
+    tracker.log_params(run_id, flatten(config.model_dump(mode="json", exclude={"cards", "description"})))
+    tracker.log_dataset(run_id, config.system, run.dataset_folder, dataset.dvc_md5, dataset.files)
+    return run_id
+
+
+def _record(tracker: Tracker, run_id: str, record: dict, bar: Progress) -> None:
+    numbers = {key: value for key, value in record.items() if isinstance(value, int | float)}
+    tracker.log_metrics(run_id, numbers, step=int(record["epoch"]))
+    bar(int(record["epoch"]), int(record["epochs"]))
+
+
+def flatten(value: dict, prefix: str = "") -> dict:
+    """Nested dict -> dotted keys; lists as JSON."""
+    flat = {}
+    for key, item in value.items():
+        if isinstance(item, dict):
+            flat |= flatten(item, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = json.dumps(item) if isinstance(item, list) else item
+    return flat

@@ -1,0 +1,68 @@
+"""All that a package is made from, and where each of its hashes stands."""
+
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from tasks.ingest import Dataset
+from tasks.run import Run
+from tasks.stages import StageResult
+from vision.evaluation.undefined import restored
+from vision.kinds.base import Evaluation
+from vision.package import InputSpec
+from vision.settings import Section
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+class Trained(Section):
+    dataset: Dataset
+    manifest: StageResult
+    splits: StageResult
+    contract: StageResult
+    pictures: StageResult
+    cache: StageResult
+    model: StageResult
+    evaluation: StageResult
+
+    def rows(self, split: str) -> pd.DataFrame:
+        """The readable images of one split, in the order of the cache and of the stored outputs."""
+        from vision.data.cache import ImageCache
+
+        images = ImageCache.open(self.cache.folder)
+        return images.rows.iloc[images.indices(split)].reset_index(drop=True)
+
+    def found(self) -> Evaluation:
+        """The evaluation stage's result, read back."""
+        folder, made = self.evaluation.folder, self.evaluation.made
+        per_class, rows = pd.read_csv(folder / "per_class.csv"), pd.read_parquet(folder / "rows.parquet")
+        return Evaluation(made["headline"], restored(made["metrics"]), per_class, rows)
+
+    def images(self, split: str, spec: InputSpec) -> "np.ndarray":
+        """uint8 [n, S, S, 3]: what the model sees of them."""
+        from vision.data.cache import ImageCache
+        from vision.preprocess import centre_crop
+
+        images = ImageCache.open(self.cache.folder)
+        return centre_crop(images.images[images.indices(split)], spec)
+
+
+def upstream(run: Run, trained: Trained) -> dict[str, Any]:
+    """`lineage.json`: what the package came from, by content. No clock time: equal trainings make equal packages."""
+    verdict = trained.contract.made["verdict"]
+    stages = (trained.manifest, trained.splits, trained.cache, trained.model, trained.evaluation)
+    return {
+        "schema": 1,
+        "system": run.config.system,
+        "config_sha": run.config_sha,
+        **run.git_tags(),
+        "dvc_md5": trained.dataset.dvc_md5,
+        "dataset_commit": trained.dataset.commit,
+        "manifest_sha": trained.manifest.made["manifest_sha"],
+        "split_sha": trained.splits.made["split_sha"],
+        "contract": {"passed": verdict["passed"], "rules": trained.contract.made["ran"], "stage": trained.contract.key},
+        "run_id": trained.model.made["run_id"],
+        "weights": trained.model.made["weights"],
+        "stages": {stage.stage: stage.key for stage in stages},
+    }

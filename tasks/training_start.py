@@ -1,0 +1,83 @@
+"""What a training begins with: the job, its data, and the model before the first step."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from configs.schema import SystemConfig
+from vision.data.cache import ImageCache
+from vision.kinds import answering, learning
+from vision.models.network import IMAGENET_MEAN, IMAGENET_STD, ServedModel, save_model
+from vision.models.weights import WeightsReport, load_start
+from vision.training.epoch import Plan
+from vision.training.loaders import Loaders, SplitData
+from vision.training.seeds import derived_seed
+from vision.training.stages import stages_for
+from vision.training.statistics import normalisation
+
+START = "start.safetensors"
+START_REPORT = "start.json"
+
+
+@dataclass(frozen=True)
+class TrainJob:
+    """One training. cache: folder with images.npy and rows.parquet. weights_root: folder with weight files by
+    torchvision's names. pretrained: what a pre-training stage made, for `weights: simclr`.
+    """
+
+    config: SystemConfig
+    labels: tuple[str, ...]
+    cache: Path
+    weights_root: Path | None = None
+    pretrained: Path | None = None
+
+
+def build_model(job: TrainJob) -> ServedModel:
+    """The job's network, random, with ImageNet's normalisation; `load_model` puts the real one in."""
+    config = job.config
+    seed = derived_seed(config.training.seed, "network")
+    network = learning(config.kind).network(config.model, job.labels, seed)
+    return ServedModel(network, answering(config.kind).outputs, IMAGENET_MEAN, IMAGENET_STD)
+
+
+def load_or_make_start(job: TrainJob, folder: Path) -> WeightsReport:
+    """Writes `folder`/start.safetensors, then start.json; where both are, a broken training goes on with them.
+
+    Made once by the driver, so workers need neither network nor weight files, and all begin alike.
+    """
+    report_file = folder / START_REPORT
+    if report_file.is_file():
+        return WeightsReport.model_validate_json(report_file.read_text())
+    model = build_model(job)
+    report = load_start(model.network.backbone, job.config.model, job.weights_root, job.pretrained)
+    cache = ImageCache.open(job.cache)
+    mean, std = normalisation(job.config.model, cache.images, cache.indices("train"))
+    started = ServedModel(model.network, model.outputs, mean, std)
+    save_model(started, folder / START)
+    report_file.write_text(json.dumps(report.model_dump(mode="json"), indent=1))
+    return report
+
+
+def plan_of(job: TrainJob, weights: WeightsReport) -> Plan:
+    config = job.config
+    return Plan(
+        learning=learning(config.kind),
+        labels=tuple(job.labels),
+        input=config.input,
+        config=config.training,
+        stages=stages_for(config.training, weights.origin == "random"),
+    )
+
+
+def loaders_of(job: TrainJob) -> Loaders:
+    """The training and validation split of the cache, with targets. Images stay in the memory map."""
+    cache = ImageCache.open(job.cache)
+    kind = learning(job.config.kind)
+
+    def split(name: str) -> SplitData:
+        indices = np.asarray(cache.indices(name))
+        return SplitData(cache.images, indices, kind.targets(cache.rows.iloc[indices], job.labels))
+
+    return Loaders(train=split("train"), val=split("val"))

@@ -1,0 +1,67 @@
+"""Named groups: images that a table says belong together (one plant, one patient, shots in a row)."""
+
+import re
+from pathlib import Path
+
+import pandas as pd
+
+from vision.data.config import GroupTable
+from vision.errors import UserError
+
+
+def read_groups(folder: Path, table: GroupTable) -> pd.Series:
+    """Group name by file (`<class>/<name>`, as the table says), from the CSV that lies in `folder`.
+
+    Raises `UserError` for a table, column or pattern that doesn't fit.
+    """
+    rows = _read(folder / table.table, table)
+    parts = rows[table.key_column].map(lambda text: _match(text, table))
+    if bad := [text for text, part in zip(rows[table.key_column], parts, strict=True) if part is None]:
+        raise UserError(
+            f"groups.pattern {table.pattern!r} does not fit {len(bad)} of {len(rows)} values of {table.key_column}, "
+            f"such as {bad[0]!r}",
+            "a regex whose groups find the key; with run_gap its last group is a whole number",
+            "correct data.source.groups.pattern",
+        )
+    if table.run_gap is None:
+        names = parts.map("/".join)
+    else:
+        names = _runs(rows[table.file_column].str.split("/").str[0], parts, table.run_gap)
+    return pd.Series(names.to_numpy(), index=rows[table.file_column].to_numpy(), name="group")
+
+
+def _read(path: Path, table: GroupTable) -> pd.DataFrame:
+    if not path.is_file():
+        raise UserError(f"no file {path}", "a CSV with the columns of data.source.groups", "correct groups.table")
+    try:
+        rows = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (ValueError, UnicodeDecodeError) as error:  # pandas' parser errors are ValueErrors
+        raise UserError(f"{path} can't be read: {error}", "a CSV with a header line", "mend the table") from None
+    for column in (table.file_column, table.key_column):
+        if column not in rows:
+            raise UserError(
+                f"{path} has no column {column!r}",
+                f"its columns: {', '.join(rows.columns)}",
+                "correct groups.file_column or groups.key_column",
+            )
+    return rows.drop_duplicates(table.file_column)
+
+
+def _match(text: str, table: GroupTable) -> tuple[str, ...] | None:
+    """The pattern's groups in `text`; None where it doesn't fit."""
+    found = re.search(table.pattern, text)
+    if found is None or not found.groups():
+        return None
+    parts = tuple(part or "" for part in found.groups())
+    return None if table.run_gap is not None and not parts[-1].isdecimal() else parts
+
+
+def _runs(labels: pd.Series, parts: pd.Series, gap: int) -> pd.Series:
+    """The run of each row: rows of one label and series whose sorted numbers never jump by more than `gap`."""
+    rows = pd.DataFrame({"label": labels, "series": parts.map(lambda p: "/".join(p[:-1]))})
+    rows["number"] = parts.map(lambda p: int(p[-1]))
+    rows = rows.sort_values(["label", "series", "number"], kind="stable")
+    same = (rows[["label", "series"]] == rows[["label", "series"]].shift()).all(axis=1)
+    starts = ~same | (rows["number"].diff() > gap)
+    first = rows["number"].where(starts).ffill().astype(int).astype(str)
+    return (rows["label"] + "/" + rows["series"] + "/" + first).reindex(labels.index)

@@ -1,0 +1,118 @@
+"""From what a config says of its data to a folder with exactly that: `images/<label>/<file>`, masks, groups."""
+
+import csv
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from vision.data.archives import hub_folder, torchvision_classes
+from vision.data.config import DataConfig, DrawnSource, FolderSource, HubSource, TorchvisionSource
+from vision.data.folders import Classes, scan_classes, select_classes, sync_files
+from vision.data.groups import read_groups
+from vision.errors import UserError
+
+OnProgress = Callable[[int, int], None] | None
+
+
+@dataclass(frozen=True)
+class Materialised:
+    """`labels` in the order that the model's outputs will have; `counts`: images a label."""
+
+    labels: tuple[str, ...]
+    counts: dict[str, int]
+
+
+def materialise(config: DataConfig, out: Path, data_root: Path | None, on_progress: OnProgress = None) -> Materialised:
+    """Makes `out` hold the data set of `config`, and nothing else.
+
+    Nothing in `out` is touched before the source has been read and found right. A killed call is mended by the next.
+    `on_progress(done, total)` counts images drawn or files copied. Raises `UserError`.
+    """
+    with _staging(out) as staging:
+        found, where = _find(config, data_root, staging, on_progress)
+        classes = select_classes(found, config, where)
+        plan = _plan(classes, where)
+        if (masks := staging / "drawn" / "masks").is_dir():
+            plan |= {f"masks/{label}/{p.name}": p for label in classes for p in sorted((masks / label).glob("*.png"))}
+        if isinstance(config.source, FolderSource) and config.source.groups is not None:
+            plan["groups.csv"] = _write_groups(config.source, data_root, classes, staging)
+        sync_files(plan, out, None if isinstance(config.source, DrawnSource) else on_progress)
+    return Materialised(tuple(classes), {label: len(files) for label, files in classes.items()})
+
+
+@contextmanager
+def _staging(out: Path) -> Iterator[Path]:
+    """A scratch folder beside `out`; what a killed call left in it is thrown away."""
+    staging = out.with_name(f".{out.name}.staging")
+    shutil.rmtree(staging, ignore_errors=True)
+    staging.mkdir(parents=True)
+    try:
+        yield staging
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _find(config: DataConfig, data_root: Path | None, staging: Path, on_progress: OnProgress) -> tuple[Classes, str]:
+    """Classes of the source, and its name for messages."""
+    source = config.source
+    if isinstance(source, FolderSource):
+        folder = find_folder(source.path, data_root)
+        return scan_classes(folder), str(folder)
+    if isinstance(source, TorchvisionSource):
+        return torchvision_classes(source, data_root, staging), source.name
+    if isinstance(source, HubSource):
+        return scan_classes(hub_folder(source, data_root, staging)), f"{source.repo_id}/{source.filename}"
+    from vision.data.synthetic import draw_dataset
+
+    drawn = staging / "drawn"
+    drawn.mkdir()
+    draw_dataset(source, drawn, on_progress)
+    return scan_classes(drawn / "images"), f"drawn {source.what}"
+
+
+def find_folder(path: str, data_root: Path | None) -> Path:
+    """An absolute path as it is; a relative one under VISIONOPS_DATA, then under the working directory."""
+    places = [root / path for root in (data_root, Path.cwd()) if root is not None]
+    for place in places:
+        if place.is_dir():
+            return place
+    raise UserError(
+        f"data.source.path {path!r}: no such folder ({', '.join(dict.fromkeys(map(str, places)))})",
+        "a folder of class folders",
+        "correct the path, or set VISIONOPS_DATA to the folder that holds it",
+    )
+
+
+def _plan(classes: Classes, where: str) -> dict[str, Path]:
+    """Target -> file. A target named twice would lose one of the two."""
+    plan: dict[str, Path] = {}
+    for label, files in classes.items():
+        for file in files:
+            name = f"images/{label}/{file.name}"
+            if name in plan:
+                raise UserError(f"{where} has two files for {name}", "one file a name", "rename one of them")
+            plan[name] = file
+    return plan
+
+
+def _write_groups(source: FolderSource, data_root: Path | None, classes: Classes, staging: Path) -> Path:
+    """groups.csv (path, group) of the images taken. An image that the table doesn't name is in no group."""
+    groups = read_groups(find_folder(source.path, data_root), source.groups)
+    paths = [(f"images/{label}/{file.name}", f"{label}/{file.name}") for label in classes for file in classes[label]]
+    rows = sorted((path, groups[key]) for path, key in paths if key in groups.index)
+    if not rows:
+        raise UserError(
+            f"{source.groups.table} names none of the {len(paths)} images (its first: {groups.index[0]!r})"
+            if len(groups)
+            else f"{source.groups.table} is empty",
+            "<class>/<file> in groups.file_column",
+            "correct data.source.groups",
+        )
+    place = staging / "groups.csv"
+    with place.open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("path", "group"))
+        writer.writerows(rows)
+    return place

@@ -1,0 +1,28 @@
+"""A heatmap laid over its photograph. numpy and PIL only, so that a server can draw one."""
+
+import numpy as np
+from PIL import Image
+
+# Dark blue, cyan, yellow, red: from "did not matter" to "decided".
+STOPS = np.array([[0, 0, 96], [0, 190, 255], [255, 235, 0], [200, 0, 0]], dtype=np.float64)
+MAX_OPACITY = 0.6
+
+
+def overlay(image: np.ndarray, heatmap: np.ndarray, opacity: float = MAX_OPACITY) -> np.ndarray:
+    """image uint8 [H, W, 3], heatmap float [h, w] >= 0 -> uint8 [H, W, 3].
+
+    The heatmap is scaled by its own maximum and enlarged bilinearly; where it is 0 the photograph stays as it is.
+    """
+    height, width = image.shape[:2]
+    peak = float(heatmap.max(initial=0.0))
+    scaled = np.asarray(heatmap, dtype=np.float32) / peak if peak > 0 else np.zeros(heatmap.shape, np.float32)
+    enlarged = np.asarray(Image.fromarray(scaled).resize((width, height), Image.Resampling.BILINEAR))
+    weight = np.clip(enlarged, 0, 1)[..., None]
+    mixed = image * (1 - opacity * weight) + _colour(weight[..., 0]) * opacity * weight
+    return np.clip(np.rint(mixed), 0, 255).astype(np.uint8)
+
+
+def _colour(values: np.ndarray) -> np.ndarray:
+    """values float [H, W] in 0..1 -> RGB float [H, W, 3] in 0..255."""
+    places = np.linspace(0, 1, len(STOPS))
+    return np.stack([np.interp(values, places, STOPS[:, channel]) for channel in range(3)], axis=-1)

@@ -1,0 +1,17 @@
+"""Kinds by name. The torch half of a kind loads only when it is asked for."""
+
+from vision.kinds.base import Answering, Learning
+
+
+def answering(kind: str) -> Answering:
+    """The torch-free half. Raises `KeyError` for a name that the config schema would have refused."""
+    from vision.kinds import classify
+
+    return {"classify": classify.Classify()}[kind]
+
+
+def learning(kind: str) -> Learning:
+    """The torch half."""
+    from vision.kinds import classify_learning
+
+    return {"classify": classify_learning.ClassifyLearning()}[kind]

@@ -1,0 +1,94 @@
+"""Backbones by name: torchvision's networks without their classifier, under torchvision's own parameter names."""
+
+from dataclasses import dataclass
+
+import torchvision
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """channels: of the last feature map. top: children (dotted names) that train with `trainable: top`.
+
+    activation: what the backbone uses itself, and so its MLP head. stage_names: attributes of torchvision's model that
+    make the backbone, in order.
+    """
+
+    channels: int
+    top: tuple[str, ...]
+    activation: type[nn.Module]
+    stage_names: tuple[str, ...] = ("features",)
+
+
+RESNET_STAGES = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4")
+ARCHITECTURES = {
+    "resnet18": Architecture(512, ("layer4",), nn.ReLU, RESNET_STAGES),
+    "resnet50": Architecture(2048, ("layer4",), nn.ReLU, RESNET_STAGES),
+    "efficientnet_b0": Architecture(1280, ("features.6", "features.7", "features.8"), nn.SiLU),
+    "mobilenet_v3_small": Architecture(576, ("features.10", "features.11", "features.12"), nn.Hardswish),
+}
+
+
+class Backbone(nn.Module):
+    """images float [N, 3, H, W] -> the last feature map [N, channels, h, w].
+
+    The state dict has torchvision's names (`layer1.0.conv1.weight`, `features.0.0.weight`) less its classifier.
+    """
+
+    def __init__(self, arch: str, stem: str = "imagenet") -> None:
+        super().__init__()
+        self.arch, self.channels = arch, ARCHITECTURES[arch].channels
+        model = torchvision.models.get_model(arch, weights=None)
+        if stem == "cifar":
+            _use_cifar_stem(model)
+        for name in ARCHITECTURES[arch].stage_names:
+            self.add_module(name, getattr(model, name))
+
+    def forward(self, images: Tensor) -> Tensor:
+        features = images
+        for stage in self.children():
+            features = stage(features)
+        return features
+
+
+def _use_cifar_stem(model: nn.Module) -> None:
+    """The first convolution of He et al. 2016, section 4.2: 3x3, stride 1, no pooling, so that 32 px aren't shrunk to
+    8."""
+    model.conv1 = nn.Conv2d(3, 64, kernel_size=3, stride=1, padding=1, bias=False)
+    nn.init.kaiming_normal_(model.conv1.weight, mode="fan_out", nonlinearity="relu")
+    model.maxpool = nn.Identity()
+
+
+def build_head(arch: str, classes: int, kind: str, hidden: int, dropout: float) -> nn.Sequential:
+    """pooled [N, channels] -> logits [N, classes]. `linear`: Dropout-Linear; `mlp`:
+    Dropout-Linear-activation-Dropout-Linear."""
+    known = ARCHITECTURES[arch]
+    layers = {
+        "linear": lambda: [nn.Dropout(dropout), nn.Linear(known.channels, classes)],
+        "mlp": lambda: [
+            nn.Dropout(dropout),
+            nn.Linear(known.channels, hidden),
+            known.activation(),
+            nn.Dropout(dropout),
+            nn.Linear(hidden, classes),
+        ],
+    }
+    return nn.Sequential(*layers[kind]())
+
+
+class Classifier(nn.Module):
+    """Backbone, global average pooling, head. images float [N, 3, H, W] -> {"logits" [N, K], "pooled" [N,
+    channels]}."""
+
+    def __init__(self, backbone: Backbone, head: nn.Module) -> None:
+        super().__init__()
+        self.backbone, self.head = backbone, head
+        self.pooled_channels = backbone.channels
+
+    def feature_map(self, images: Tensor) -> Tensor:
+        """The last feature map [N, channels, h, w], which Grad-CAM explains."""
+        return self.backbone(images)
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        pooled = self.feature_map(images).mean(dim=(2, 3))
+        return {"logits": self.head(pooled), "pooled": pooled}
