@@ -25,6 +25,7 @@ help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "  make %-16s %s\n", $$1, $$2}'
 
 setup: ## .venv from requirements.lock (again only when the lock has changed)
+	@mkdir -p $(STATE)
 	@if [ "$$(cat $(STAMP) 2>/dev/null)" != "$(LOCKED)" ]; then \
 	  echo "setting up $(VENV) from requirements.lock (6.5 GB with CUDA's torch)"; \
 	  [ -x $(PY) ] || $(PYTHON) -m venv $(VENV) || exit 1; \

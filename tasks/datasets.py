@@ -1,6 +1,7 @@
 """The state folder's own git + DVC repository of data sets: versions by content, pushed to a remote."""
 
 import io
+import logging
 import shutil
 import subprocess
 from contextlib import redirect_stdout
@@ -26,6 +27,7 @@ def open_repo(repo: Path, remote: str) -> Any:
     """The DVC repository in `repo`, made when it isn't there, with `remote` as its default remote."""
     from dvc.repo import Repo
 
+    logging.getLogger("dvc").setLevel(logging.WARNING)  # its import sets INFO, with advice for people at a terminal
     repo.mkdir(parents=True, exist_ok=True)
     if not (repo / ".git").is_dir():
         git(repo, "init", "-q", "-b", "main")
@@ -46,7 +48,6 @@ def add_version(repo: Path, name: str, remote: str) -> dict[str, Any]:
 
     Returns {dvc_md5, files, commit}. The same content gives the same hash and no new commit.
     """
-    # DVC writes advice for people at a terminal to stdout.
     with FileLock(repo.with_name(f".{repo.name}.lock")), redirect_stdout(io.StringIO()):
         dvc = open_repo(repo, remote)
         try:

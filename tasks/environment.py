@@ -32,7 +32,7 @@ def prepare(verbose: bool = False) -> None:
     """Sets what is not set yet; called first thing in each flow. `verbose` leaves tracebacks in."""
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
-    for name in ("alembic", "mlflow", "git", "great_expectations", "fsspec", "matplotlib"):
+    for name in ("alembic", "mlflow", "git", "great_expectations", "fsspec", "matplotlib", "dvc"):
         logging.getLogger(name).setLevel(logging.WARNING)
     for name in ("prefect.flow_runs", "prefect.task_runs"):
         logger = logging.getLogger(name)

@@ -10,26 +10,30 @@ from prefect.context import TaskRunContext
 from tqdm import tqdm
 
 EVERY_S = 2.0
+LINE_EVERY_S = 10.0
 
 
 class Progress:
-    """Callable as `progress(done, total)`, as often as one likes: the artifact is written every two seconds at most."""
+    """Callable as `progress(done, total, note)`, as often as one likes: the artifact is written every two seconds at most,
+    and where there is no terminal for a bar, a line every ten seconds.
+    """
 
-    def __init__(self, name: str, bar: tqdm, artifact_id: str | None) -> None:
-        self.name, self.bar, self.artifact_id = name, bar, artifact_id
-        self._written = 0.0
+    def __init__(self, name: str, unit: str, bar: tqdm, artifact_id: str | None) -> None:
+        self.name, self.unit, self.bar, self.artifact_id = name, unit, bar, artifact_id
+        self._written = self._printed = time.monotonic()
 
-    def __call__(self, done: int, total: int) -> None:
-        self.bar.total = total
-        self.bar.n = done
-        self.bar.refresh() if done >= total else self.bar.update(0)
-        if self.artifact_id and (done >= total or time.monotonic() - self._written > EVERY_S):
-            self._written = time.monotonic()
+    def __call__(self, done: int, total: int, note: str = "") -> None:
+        now, last = time.monotonic(), done >= total
+        if self.bar.disable:
+            if note or last or now - self._printed > LINE_EVERY_S:
+                print(f"  {self.name} {done}/{total} {self.unit} {note}".rstrip(), flush=True)
+                self._printed = now
+        else:
+            self.bar.total, self.bar.n = total, done
+            self.bar.set_postfix_str(note, refresh=True)
+        if self.artifact_id and (last or now - self._written > EVERY_S):
             update_progress_artifact(self.artifact_id, progress=100.0 * done / max(total, 1))
-
-    def note(self, text: str) -> None:
-        """A line beside the bar (`epoch 3: macro_f1 0.91`)."""
-        self.bar.set_postfix_str(text, refresh=True)
+            self._written = now
 
 
 @contextmanager
@@ -40,6 +44,6 @@ def progress(name: str, unit: str = "img") -> Iterator[Progress]:
         artifact_id = create_progress_artifact(progress=0.0, key=f"progress-{name.replace('_', '-')}", description=name)
     bar = tqdm(desc=name, unit=unit, disable=not sys.stderr.isatty(), leave=False, mininterval=0.5)
     try:
-        yield Progress(name, bar, artifact_id)
+        yield Progress(name, unit, bar, artifact_id)
     finally:
         bar.close()

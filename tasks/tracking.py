@@ -1,6 +1,7 @@
 """MLflow: one experiment and one registered model a system, one run a training; versions, tags and aliases."""
 
 import json
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ class Tracker:
     def __init__(self, uri: str, artifacts: Path | None, system: str) -> None:
         import mlflow
 
+        logging.getLogger("mlflow").setLevel(logging.WARNING)  # its import sets INFO
         self.uri, self.artifacts, self.system = uri, artifacts, system
         mlflow.set_tracking_uri(uri)
         self.client = mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)

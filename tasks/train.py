@@ -58,7 +58,9 @@ def _open_run(run: Run, tracker: Tracker, key: str, dataset: Dataset) -> str:
 def _record(tracker: Tracker, run_id: str, record: dict, bar: Progress) -> None:
     numbers = {key: value for key, value in record.items() if isinstance(value, int | float)}
     tracker.log_metrics(run_id, numbers, step=int(record["epoch"]))
-    bar(int(record["epoch"]), int(record["epochs"]))
+    shown = ("stage", "train_loss", "val_accuracy", "val_macro_f1")
+    note = ", ".join(f"{k} {record[k]:.3f}" if k != "stage" else record[k] for k in shown if k in record)
+    bar(int(record["epoch"]), int(record["epochs"]), f"{note}, {record['images_per_s']:.0f} img/s")
 
 
 def flatten(value: dict, prefix: str = "") -> dict:

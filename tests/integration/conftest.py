@@ -32,7 +32,7 @@ def prefect_server():
         yield
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def ray():
     import ray
 

@@ -1,0 +1,95 @@
+"""The tiny system through a real Prefect server and a process worker, as `prefect deployment run` starts it."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+import yaml
+
+pytestmark = pytest.mark.slow
+ROOT = Path(__file__).parents[2]
+PREFECT = (sys.executable, "-m", "prefect")
+START_S, RUN_S = 120, 240
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@contextlib.contextmanager
+def process(command, env, log):
+    """A child in a group of its own, stopped by its process id."""
+    with log.open("wb") as output:
+        child = subprocess.Popen(command, cwd=ROOT, env=env, stdout=output, stderr=output, start_new_session=True)
+    try:
+        yield child
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(10)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+
+
+def wait_for(url):
+    end = time.monotonic() + START_S
+    while time.monotonic() < end:
+        with contextlib.suppress(httpx.HTTPError):
+            if httpx.get(f"{url}/health", timeout=2, trust_env=False).status_code == 200:
+                return
+        time.sleep(0.5)
+    raise TimeoutError(url)
+
+
+def prefect(env, *words, timeout=120):
+    done = subprocess.run([*PREFECT, *words], cwd=ROOT, env=env, capture_output=True, text=True, timeout=timeout)
+    assert done.returncode == 0, f"prefect {' '.join(words)}:\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+    return done.stdout
+
+
+def test_every_deployment_names_a_system_that_loads():
+    from configs.load import load_system
+
+    deployments = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
+    assert {d["name"] for d in deployments} >= {"quickstart", "tomato_leaf"}
+    for deployment in deployments:
+        assert load_system(deployment["parameters"]["system"]).system == deployment["name"]
+
+
+def test_a_deployment_run_trains_and_registers(tmp_path, tiny):
+    state, port = tmp_path / "state", free_port()
+    api = f"http://127.0.0.1:{port}/api"
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("VISIONOPS", "PREFECT"))}
+    env |= {
+        "PREFECT_HOME": str(tmp_path / "prefect"),
+        "PREFECT_API_URL": api,
+        "PREFECT_WORKER_QUERY_SECONDS": "2",
+        "VISIONOPS_STATE": str(state),
+    }
+    server = [*PREFECT, "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    worker = [*PREFECT, "worker", "start", "--pool", "local", "--type", "process"]
+    with process(server, env, tmp_path / "server.log"):
+        wait_for(api)
+        prefect(env, "work-pool", "create", "--type", "process", "local")
+        prefect(env, "--no-prompt", "deploy", "--all")
+        with process(worker, env, tmp_path / "worker.log"):
+            parameters = ["-p", f"system={tiny()}", "-p", "reason=test"]
+            prefect(env, "deployment", "run", "train-model/quickstart", *parameters, "--watch", timeout=RUN_S)
+            artifacts = httpx.post(f"{api}/artifacts/latest/filter", json={}, trust_env=False).json()
+    release = json.loads((state / "systems" / "tiny" / "release.json").read_text())
+    assert release["champion"]["version"] == 1
+    report = next(item for item in artifacts if item["key"] == "report-tiny")
+    assert "macro" in report["data"] and "Tiny drawn leaves" in report["data"]
+    assert any(item["key"] == "progress-train" for item in artifacts)
