@@ -2,7 +2,8 @@
 SHELL := /bin/bash
 SYSTEM ?= quickstart
 PORT ?= 3000
-STATE ?= .visionops
+# As configs/load.py reads it: the environment, then .env.
+STATE ?= $(or $(VISIONOPS_STATE),$(shell sed -n 's/^VISIONOPS_STATE=//p' .env 2>/dev/null),.visionops)
 SET ?=
 PYTHON ?= python3.11
 VENV := .venv
@@ -37,7 +38,7 @@ demo: setup ## the whole spine on drawn leaves: train, gate, register, build, se
 	@$(PY) -m flows.run_demo
 
 train: setup ## train SYSTEM=… (SET="training.batch_size=16 …" overrides)
-	@$(PY) -m flows.train_model --system $(SYSTEM) $(foreach pair,$(SET),--set $(pair))
+	@$(PY) -m flows.train_model --system $(SYSTEM) $(foreach pair,$(SET),--set '$(pair)')
 
 evaluate: setup ## a package (PACKAGE=folder, default the champion) of SYSTEM=… on its data as it is now
 	@$(PY) -m flows.evaluate_model --system $(SYSTEM) $(if $(PACKAGE),--package $(PACKAGE))
@@ -49,11 +50,11 @@ deploy: setup ## write the deployments of prefect.yaml to the Prefect server tha
 	@$(VENV)/bin/prefect work-pool inspect local >/dev/null 2>&1 || $(VENV)/bin/prefect work-pool create --type process local
 	@$(VENV)/bin/prefect --no-prompt deploy --all
 
-test: setup ## all tests
-	@$(PY) -m pytest -q -m "not system"
+test: test-unit ## all tests: the quick ones, then those that start Ray and servers
+	@$(PY) -m pytest -q -m "slow and not system" --durations=10
 
-test-unit: setup ## the quick ones
-	@$(PY) -m pytest -q -m "not system and not slow"
+test-unit: setup ## the quick ones, two at a time
+	@$(PY) -m pytest -q -m "not system and not slow" -n 2
 
 lint: setup ## ruff
 	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .

@@ -35,6 +35,8 @@ def guarded(work: Callable[[], int], verbose: bool) -> int:
     try:
         return work()
     except UserError as error:
+        if verbose:
+            traceback.print_exc()
         return complain(str(error), MISTAKE)
     except KeyboardInterrupt:
         return complain("stopped; what was finished is kept, run it again to go on", FAULT)

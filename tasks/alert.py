@@ -3,6 +3,7 @@
 import json
 import logging
 import urllib.request
+from http.client import HTTPException
 
 from tasks.run import Run
 
@@ -16,9 +17,11 @@ def alert(run: Run, what: str, reasons: tuple[str, ...]) -> None:
     logger.warning("%s: %s: %s", run.config.system, what, "; ".join(reasons))
     if run.alert_webhook is None:
         return
-    url = run.alert_webhook.get_secret_value()
-    request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
     try:
+        url = run.alert_webhook.get_secret_value()
+        request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
         urllib.request.urlopen(request, timeout=TIMEOUT_S).close()
     except OSError as error:
         logger.error("the alert could not be delivered to the webhook: %s", error)
+    except (ValueError, HTTPException) as error:  # their texts may hold the URL, which is a secret
+        logger.error("the alert could not be delivered to the webhook: %s", type(error).__name__)

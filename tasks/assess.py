@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from tasks.champion import open_champion
+from tasks.evaluate import EVALUATION
 from tasks.progress import progress
 from tasks.run import Run
 from tasks.split import SPLITS
@@ -51,6 +52,11 @@ def assess(run: Run, package: Package, splits: StageResult, images: str) -> Stag
         stage="assess",
         section=run.config.evaluation,
         inputs={"package_sha": package.package_sha, "split_sha": splits.made["split_sha"], "images": images},
-        roots=("vision.evaluation.packages", f"vision.kinds.{package.spec.kind}_learning"),
+        roots=(
+            "vision.evaluation.packages",
+            *EVALUATION,
+            f"vision.kinds.{package.spec.kind}",
+            f"vision.kinds.{package.spec.kind}_learning",
+        ),
     )
     return run_stage(run.stages, plan, work)

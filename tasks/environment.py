@@ -19,23 +19,30 @@ QUIET = {
 
 
 class UserErrorFilter(logging.Filter):
-    """Takes the traceback off a log record that reports a `UserError`: its message says it all."""
+    """Takes the traceback off a log record that reports a `UserError`: its message says it all. `off`: leaves it."""
+
+    off = False
 
     def filter(self, record: logging.LogRecord) -> bool:
+        if self.off:
+            return True
         error = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
         if isinstance(error, UserError):
             record.msg, record.args, record.exc_info, record.exc_text = str(error), (), None, None
         return True
 
 
-def prepare(verbose: bool = False) -> None:
-    """Sets what is not set yet; called first thing in each flow. `verbose` leaves tracebacks in."""
+FILTER = UserErrorFilter()
+
+
+def prepare(verbose: bool | None = None) -> None:
+    """Sets what is not set yet; called first thing in each flow. `verbose` leaves tracebacks in; None: as it was set."""
+    if verbose is not None:
+        FILTER.off = verbose
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     for name in ("alembic", "mlflow", "git", "great_expectations", "fsspec", "matplotlib", "dvc"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    for name in ("prefect.flow_runs", "prefect.task_runs"):
-        logger = logging.getLogger(name)
-        logger.filters = [f for f in logger.filters if not isinstance(f, UserErrorFilter)]
-        if not verbose:
-            logger.addFilter(UserErrorFilter())
+    # The last is a worker's: it reports there what a flow raised.
+    for name in ("prefect.flow_runs", "prefect.task_runs", "prefect.engine"):
+        logging.getLogger(name).addFilter(FILTER)

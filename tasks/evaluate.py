@@ -18,6 +18,15 @@ if TYPE_CHECKING:
     from vision.models.network import ServedModel
 
 
+EVALUATION = (
+    "vision.evaluation.classification",
+    "vision.evaluation.plots",
+    "vision.evaluation.confidence_plots",
+    "vision.evaluation.galleries",
+)
+"""What a kind's evaluation and pictures load inside their functions, where a stage's key doesn't see it."""
+
+
 @stage_task("evaluate", tags=["evaluation"])
 def evaluate(run: Run, dataset: Dataset, cache: StageResult, model: StageResult) -> StageResult:
     """`metrics.json`, `per_class.csv`, `rows.parquet`, `outputs_{val,test}.npz`, `spec.json`, pictures (test split)."""
@@ -30,14 +39,7 @@ def evaluate(run: Run, dataset: Dataset, cache: StageResult, model: StageResult)
         stage="evaluate",
         section=run.config.evaluation,
         inputs={"cache": cache.key, "model": model.key},
-        roots=(
-            "vision.training.predict",
-            "vision.evaluation.classification",
-            "vision.evaluation.plots",
-            "vision.evaluation.confidence_plots",
-            "vision.evaluation.galleries",
-            f"vision.kinds.{kind}_learning",
-        ),
+        roots=("vision.training.predict", *EVALUATION, f"vision.kinds.{kind}", f"vision.kinds.{kind}_learning"),
     )
     return run_stage(run.stages, plan, work)
 

@@ -32,6 +32,6 @@ def explore(run: Run, splits: StageResult) -> StageResult:
     plan = StagePlan(
         stage="explore",
         inputs={"split_sha": splits.made["split_sha"]},
-        roots=("vision.evaluation.plots", "vision.evaluation.galleries"),
+        roots=("vision.evaluation.plots", "vision.evaluation.galleries", "vision.preprocess"),
     )
     return run_stage(run.stages, plan, work)

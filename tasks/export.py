@@ -13,7 +13,8 @@ from tasks.stage_task import stage_task
 from tasks.stages import StagePlan, StageResult, run_stage
 from tasks.trained import Trained, upstream
 from vision.evaluation.config import EvaluationConfig
-from vision.package import Spec
+from vision.lineage import PROJECT
+from vision.package import Spec, sha256_file
 
 PARITY_IMAGES = 64
 GOLDEN_IMAGES = 8
@@ -45,9 +46,11 @@ def export(run: Run, trained: Trained) -> StageResult:
             "evaluation": trained.evaluation.key,
             "contract": trained.contract.key,
             "dvc_md5": trained.dataset.dvc_md5,
+            "card": sha256_file(PROJECT / "vision" / "evaluation" / "report.md.j2"),
         },
         roots=("vision.export.assemble", "vision.export.onnx", "vision.export.explain", "vision.export.parity",
-               f"vision.kinds.{config.kind}_learning"),
+               "vision.export.reference", "vision.export.runtime", "vision.evaluation.latency",
+               "vision.evaluation.card", f"vision.kinds.{config.kind}", f"vision.kinds.{config.kind}_learning"),
     )  # fmt: skip
     return run_stage(run.stages, plan, work, whole=lambda made: (run.packages / (made["package_sha"] or "")).is_dir())
 

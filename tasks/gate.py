@@ -49,8 +49,9 @@ def gate(run: Run, trained: Trained, package: StageResult) -> StageResult:
             "evaluation": trained.evaluation.key,
             "champion": champion.package.package_sha if champion else None,
         },
-        roots=("vision.evaluation.gate", "vision.evaluation.packages", f"vision.kinds.{run.config.kind}_learning"),
-    )
+        roots=("vision.evaluation.gate", "vision.evaluation.packages", f"vision.kinds.{run.config.kind}",
+               f"vision.kinds.{run.config.kind}_learning"),
+    )  # fmt: skip
     return run_stage(run.stages, plan, work)
 
 

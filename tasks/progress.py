@@ -1,5 +1,6 @@
 """Progress of long work: a Prefect progress artifact (when a flow runs) and a bar in a terminal."""
 
+import logging
 import sys
 import time
 from collections.abc import Iterator
@@ -32,8 +33,15 @@ class Progress:
             self.bar.total, self.bar.n = total, done
             self.bar.set_postfix_str(note, refresh=True)
         if self.artifact_id and (last or now - self._written > EVERY_S):
-            update_progress_artifact(self.artifact_id, progress=100.0 * done / max(total, 1))
+            self._show(100.0 * done / max(total, 1))
             self._written = now
+
+    def _show(self, percent: float) -> None:
+        """Hours of training don't end because the server that shows them was away."""
+        try:
+            update_progress_artifact(self.artifact_id, progress=percent)
+        except Exception as error:
+            logging.getLogger(__name__).warning("progress of %s could not be shown: %s", self.name, error)
 
 
 @contextmanager

@@ -22,7 +22,8 @@ def ensure_ray(address: str | None) -> None:
         ray.init(address=address, **common)
     else:
         cpus = max(2, len(os.sched_getaffinity(0)))
-        ray.init(num_cpus=cpus, include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, **common)
+        # "local": without it, Ray joins whatever `ray start` left on this machine, and refuses num_cpus there.
+        ray.init("local", num_cpus=cpus, include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, **common)
 
 
 @contextmanager

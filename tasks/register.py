@@ -32,16 +32,15 @@ def register(run: Run, trained: Trained, package: StageResult, gate: StageResult
     """A version with lineage tags and its files, still without an alias."""
     tracker, sha = run.tracker(), package.made["package_sha"]
     run_id = trained.model.made["run_id"]
-    found = find_version(tracker, sha)
-    if found:
-        return found
-    tracker.log_folder(run_id, run.packages / sha, "package")
-    tracker.log_folder(run_id, trained.evaluation.folder, "evaluation")
-    tracker.log_folder(run_id, gate.folder, "gate")
-    tracker.log_metrics(run_id, {f"test_{k}": v for k, v in package.made["metrics"].items() if v is not None})
-    version = register_version(tracker, run_id, sha, _tags(run, trained, package))
+    version = find_version(tracker, sha)
+    if version is None:
+        tracker.log_folder(run_id, run.packages / sha, "package")
+        tracker.log_folder(run_id, trained.evaluation.folder, "evaluation")
+        tracker.log_folder(run_id, gate.folder, "gate")
+        tracker.log_metrics(run_id, {f"test_{k}": v for k, v in package.made["metrics"].items() if v is not None})
+        version = register_version(tracker, run_id, sha, _tags(run, trained, package))
+    # Also for a version that was found: the process that made it may have been killed before this.
     tracker.client.set_tag(run_id, "mlflow.runName", f"{run.config.model.arch}_v{version.version}")
-    tracker.close_run(run_id)
     return version
 
 
@@ -69,10 +68,18 @@ def _tags(run: Run, trained: Trained, package: StageResult) -> dict[str, str]:
 
 
 def _set_alias(run: Run, tracker: Tracker, version: Version) -> tuple[str | None, str]:
+    """Audit row, alias, release file, in this order; a run after a crash, of whichever version, makes what is missing."""
     champion = alias_version(tracker, CHAMPION)
-    if champion is None or champion.version == version.version:
-        _make_champion(run, tracker, version, change=champion is None)
-        return CHAMPION, FIRST_MODEL if champion is None else "already champion"
+    if champion is None:
+        _audit(run, version, CHAMPION, FIRST_MODEL)
+        tracker.client.set_registered_model_alias(tracker.system, CHAMPION, str(version.version))
+        _release(run, version)
+        return CHAMPION, FIRST_MODEL
+    if read_release(run.release_file) is None:
+        logging.getLogger(__name__).warning("no release file beside a champion: written again")
+        _release(run, champion)
+    if champion.version == version.version:
+        return CHAMPION, "already champion"
     challenger = alias_version(tracker, CHALLENGER)
     if version.version < champion.version or (challenger and challenger.version >= version.version):
         return (CHALLENGER if challenger and challenger.version == version.version else None), "already registered"
@@ -81,16 +88,11 @@ def _set_alias(run: Run, tracker: Tracker, version: Version) -> tuple[str | None
     return CHALLENGER, "passed its gate"
 
 
-def _make_champion(run: Run, tracker: Tracker, version: Version, change: bool) -> None:
-    """Audit row, alias, file, in this order; a run after a crash makes what is missing."""
-    if change:
-        _audit(run, version, CHAMPION, FIRST_MODEL)
-        tracker.client.set_registered_model_alias(tracker.system, CHAMPION, str(version.version))
+def _release(run: Run, champion: Version) -> None:
+    """Release 0, where there is none yet."""
     if read_release(run.release_file) is None:
-        if not change:
-            logging.getLogger(__name__).warning("no release file beside a champion: written again")
-        uri = run.packages.relative_to(run.folder) / version.package_sha
-        model = ReleasedModel(version=version.version, package_sha=version.package_sha, uri=uri.as_posix())
+        uri = run.packages.relative_to(run.folder) / champion.package_sha
+        model = ReleasedModel(version=champion.version, package_sha=champion.package_sha, uri=uri.as_posix())
         write_release(run.release_file, first_release(model, FIRST_MODEL))
 
 

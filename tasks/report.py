@@ -16,6 +16,7 @@ from tasks.register import Alias
 from tasks.run import Run
 from tasks.split import SPLITS
 from tasks.stages import StageResult
+from tasks.train import flatten
 from tasks.trained import Trained, upstream
 from vision.evaluation.checks import Check
 from vision.evaluation.report import (
@@ -79,10 +80,12 @@ def publish(
         pictures=_pictures(trained.evaluation, trained.pictures),
         limitations=run.config.evaluation.limitations,
         links=places,
-        lineage={name: str(value) for name, value in upstream(run, trained).items() if name != "stages"},
+        lineage={name: str(value) for name, value in flatten(upstream(run, trained)).items()},
     )
     page = _publish(run, report, package.key[:12])
-    run.tracker().client.log_artifact(trained.model.made["run_id"], str(page), "report")
+    tracker, run_id = run.tracker(), trained.model.made["run_id"]
+    tracker.client.log_artifact(run_id, str(page), "report")
+    tracker.close_run(run_id)
     if not verdict.passed:
         alert(run, "a trained model lost its gate", verdict.reasons)
     text = _text(run, trained, package, verdict, alias, page)

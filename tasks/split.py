@@ -50,12 +50,14 @@ def split(run: Run, manifest: StageResult, move_head: bool = True) -> StageResul
 def _parent(head_file: Path, asked: dict, released: bool) -> dict | None:
     """The split to inherit from: the last one, or, when just that is asked for again, the one before it.
 
-    Other split settings for the same data start afresh while no model is released: only then is there nobody who was
-    trained on what would become test images.
+    Other split settings start afresh while no model is released: only then is there nobody who was trained on what would
+    become test images.
     """
     if not head_file.is_file():
         return None
     head = json.loads(head_file.read_text())
-    if head["manifest_sha"] == asked["manifest_sha"] and (head["section"] == asked["section"] or not released):
+    if head["section"] != asked["section"] and not released:
+        return None
+    if head["manifest_sha"] == asked["manifest_sha"] and head["section"] == asked["section"]:
         return head["parent"]
     return {"split_sha": head["split_sha"], "path": head["path"]}

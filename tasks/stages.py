@@ -8,7 +8,7 @@ with; a Prefect task that finds its stage ends in a state named Reused.
 import json
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -110,7 +110,3 @@ def _plain(value: Any) -> Any:
     if hasattr(value, "item"):
         return value.item()
     raise TypeError(f"not JSON: {type(value).__name__}")
-
-
-def reused(results: Sequence[StageResult]) -> list[str]:
-    return [result.stage for result in results if result.reused]

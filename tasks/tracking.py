@@ -41,9 +41,14 @@ class Tracker:
         return run.info.run_id
 
     def log_params(self, run_id: str, params: Mapping[str, Any]) -> None:
+        """A parameter that the run has already stays: MLflow refuses a change, and a run that goes on after a kill may
+        have another config where its training does not look (a gate's threshold, say).
+        """
         from mlflow.entities import Param
 
-        self.client.log_batch(run_id, params=[Param(key, str(value)[:6000]) for key, value in params.items()])
+        known = self.client.get_run(run_id).data.params
+        new = [Param(key, str(value)[:6000]) for key, value in params.items() if key not in known]
+        self.client.log_batch(run_id, params=new)
 
     def log_metrics(self, run_id: str, metrics: Mapping[str, float], step: int = 0) -> None:
         """One call for all of them: MLflow's SQLite takes 30-40 ms a call, whatever is in it."""
@@ -70,7 +75,9 @@ class Tracker:
         self.client.log_artifacts(run_id, str(folder), name)
 
     def close_run(self, run_id: str) -> None:
-        self.client.set_terminated(run_id, "FINISHED")
+        """Finished; one that was closed before keeps its end time."""
+        if self.client.get_run(run_id).info.status == "RUNNING":
+            self.client.set_terminated(run_id, "FINISHED")
 
 
 class Version(Section):

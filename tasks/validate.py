@@ -7,6 +7,8 @@ from tasks.run import Run
 from tasks.split import SPLITS
 from tasks.stage_task import stage_task
 from tasks.stages import StagePlan, StageResult, run_stage
+from vision.lineage import PROJECT
+from vision.package import sha256_file
 
 
 @stage_task("validate", tags=["data"])
@@ -25,8 +27,12 @@ def validate(run: Run, dataset: Dataset, splits: StageResult) -> StageResult:
     plan = StagePlan(
         stage="validate",
         section={"contract": run.config.contract.model_dump(mode="json"), "split": run.config.data.split.model_dump()},
-        inputs={"split_sha": splits.made["split_sha"], "labels": list(dataset.labels)},
-        roots=("expectations.contract",),
+        inputs={
+            "split_sha": splits.made["split_sha"],
+            "labels": list(dataset.labels),
+            "page": sha256_file(PROJECT / "expectations" / "page.html.j2"),
+        },
+        roots=("expectations.contract", "expectations.page"),
     )
     result = run_stage(run.stages, plan, work)
     _show(run.config.system, result)

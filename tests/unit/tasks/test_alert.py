@@ -55,3 +55,9 @@ def test_without_a_webhook_the_log_has_it(caplog):
     with caplog.at_level(logging.WARNING, logger="visionops.alert"):
         alert(run(None), "rejected", ("why",))
     assert "leaf: rejected: why" in caplog.text
+
+
+def test_a_webhook_that_is_no_url_changes_nothing_but_the_log(caplog):
+    with caplog.at_level(logging.WARNING, logger="visionops.alert"):
+        alert(run("secret-path"), "rejected", ("why",))
+    assert "could not be delivered" in caplog.text and "secret-path" not in caplog.text

@@ -42,3 +42,21 @@ def test_the_data_version_is_read_back_from_the_run(tracker, tmp_path):
     assert data.dataset.digest == "01234567"
     assert {tag.key: tag.value for tag in data.tags}["dvc.md5"] == "0123456789abcdef.dir"
     assert found.data.metrics == {"accuracy": 0.9}
+
+
+@pytest.mark.slow
+def test_a_run_that_goes_on_with_another_gate_keeps_its_first_parameters(tracker):
+    run_id = tracker.open_run("key-4", "resnet18", {})
+    tracker.log_params(run_id, {"gate.accuracy": 0.9, "training.lr": 1e-3})
+    tracker.log_params(run_id, {"gate.accuracy": 0.8, "training.lr": 1e-3, "training.seed": 1})
+    found = tracker.client.get_run(run_id).data.params
+    assert found == {"gate.accuracy": "0.9", "training.lr": "0.001", "training.seed": "1"}
+
+
+@pytest.mark.slow
+def test_a_run_that_was_closed_keeps_its_end(tracker):
+    run_id = tracker.open_run("key-5", "resnet18", {})
+    tracker.close_run(run_id)
+    ended = tracker.client.get_run(run_id).info.end_time
+    tracker.close_run(run_id)
+    assert tracker.client.get_run(run_id).info.end_time == ended

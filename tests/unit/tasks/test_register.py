@@ -1,0 +1,101 @@
+"""Aliases and release file on a real MLflow, whatever step a killed process had come to."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from tasks.audit import read_audit
+from tasks.champion import fetch_package
+from tasks.register import _set_alias
+from tasks.tracking import CHALLENGER, CHAMPION, Tracker, alias_version, register_version
+from vision.errors import UserError
+from vision.release import read_release
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def run(tmp_path):
+    folder = tmp_path / "systems" / "leaf"
+    folder.mkdir(parents=True)
+    return SimpleNamespace(
+        config=SimpleNamespace(system="leaf"), reason="test", folder=folder, packages=folder / "packages",
+        release_file=folder / "release.json", database_url=f"sqlite:///{tmp_path / 'state.db'}",
+        tracking_uri=f"sqlite:///{tmp_path / 'mlflow.db'}",
+    )  # fmt: skip
+
+
+@pytest.fixture
+def tracker(run):
+    return Tracker(run.tracking_uri, run.folder / "artifacts", "leaf")
+
+
+def version(tracker, digit):
+    run_id = tracker.open_run(f"key-{digit}", "resnet18", {})
+    return register_version(tracker, run_id, digit * 64, {})
+
+
+def test_the_first_is_champion_the_next_challenger_and_asking_again_changes_nothing(run, tracker):
+    first, second = version(tracker, "a"), version(tracker, "b")
+    assert _set_alias(run, tracker, first) == (CHAMPION, "first_model")
+    assert _set_alias(run, tracker, second) == (CHALLENGER, "passed its gate")
+    assert _set_alias(run, tracker, first) == (CHAMPION, "already champion")
+    assert _set_alias(run, tracker, second) == (CHALLENGER, "already registered")
+    third = version(tracker, "c")
+    assert _set_alias(run, tracker, third) == (CHALLENGER, "passed its gate")
+    assert _set_alias(run, tracker, second) == (None, "already registered")
+    assert [row["what"] for row in read_audit(run.database_url, "leaf")] == [
+        "alias:champion", "alias:challenger", "alias:challenger"
+    ]  # fmt: skip
+    assert read_release(run.release_file).champion.package_sha == "a" * 64
+
+
+def test_a_champion_whose_release_a_kill_prevented_gets_it_from_the_next_model(run, tracker):
+    first = version(tracker, "a")
+    tracker.client.set_registered_model_alias("leaf", CHAMPION, "1")
+    assert _set_alias(run, tracker, version(tracker, "b"))[0] == CHALLENGER
+    release = read_release(run.release_file)
+    assert (release.champion.version, release.champion.package_sha) == (1, first.package_sha)
+
+
+def test_a_champion_whose_alias_a_kill_prevented_gets_it_again(run, tracker, monkeypatch):
+    first = version(tracker, "a")
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(tracker.client, "set_registered_model_alias", interrupt)
+        _set_alias(run, tracker, first)
+    assert alias_version(tracker, CHAMPION) is None and not run.release_file.exists()
+    assert _set_alias(run, tracker, first) == (CHAMPION, "first_model")
+    assert read_release(run.release_file).champion.version == 1
+
+
+def interrupt(*words):
+    raise KeyboardInterrupt
+
+
+def test_a_package_that_is_there_is_not_fetched(run):
+    (run.packages / ("a" * 64)).mkdir(parents=True)
+    assert fetch_package(run, 1, "a" * 64) == run.packages / ("a" * 64)
+
+
+def test_a_package_comes_back_from_the_registry(run, tracker, tmp_path):
+    from vision.package import REQUIRED, Spec, seal_package
+
+    source = tmp_path / "package"
+    source.mkdir()
+    for name in REQUIRED:
+        (source / name).write_text("{}")
+    spec = {"schema": 1, "kind": "classify", "arch": "resnet18", "labels": ["a"], "input": {}, "outputs": ["logits"]}
+    (source / "spec.json").write_text(Spec.model_validate(spec).model_dump_json(by_alias=True))
+    sha = seal_package(source)
+    run_id = tracker.open_run("key", "resnet18", {})
+    tracker.log_folder(run_id, source, "package")
+    made = register_version(tracker, run_id, sha, {})
+    assert fetch_package(run, made.version, sha) == run.packages / sha
+    assert sorted(path.name for path in run.packages.iterdir()) == [sha]
+
+
+def test_a_package_that_is_nowhere_is_one_message_and_leaves_nothing(run, tracker):
+    made = version(tracker, "a")
+    with pytest.raises(UserError, match="neither in"):
+        fetch_package(run, made.version, "a" * 64)
+    assert list(run.packages.iterdir()) == []
