@@ -31,7 +31,7 @@ def train_model(
     reason: str = "manual",
     window: str | None = None,
 ) -> State:
-    """Trains `system`. Ends Completed, Completed as Rejected (lost gate), or Failed (broken contract, fault)."""
+    """Trains `system`. Ends Completed, Completed as Rejected (lost gate or smoke test), or Failed (broken contract, fault)."""
     run = open_run(system, overrides, reason, window)
     with run.single_flight(), ray_session():
         dataset = ingest(run)
@@ -55,7 +55,8 @@ def train_model(
         version = register(run, trained, package, verdict)
         bento = build(run, package, version)
         alias = assign_alias(run, version, smoke(run, package, bento))
-        return Completed(data=publish(run, trained, package, verdict, bento, alias), message=alias.reason)
+        outcome = publish(run, trained, package, verdict, bento, alias)
+        return Completed(name="Completed" if alias.passed else "Rejected", data=outcome, message=alias.reason)
 
 
 if __name__ == "__main__":

@@ -33,19 +33,26 @@ def fetch_package(run: Run, version: int, package_sha: str) -> Path:
     run.packages.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=run.packages))
     try:
-        import mlflow
-
-        got = mlflow.artifacts.download_artifacts(
-            f"models:/{run.config.system}/{version}", dst_path=str(partial), tracking_uri=run.tracking_uri
-        )
-        open_package(Path(got), package_sha)
-        Path(got).rename(folder)
-    except mlflow.exceptions.MlflowException as error:
-        raise UserError(
-            f"version {version} of {run.config.system} is neither in {folder} nor in the registry: {error.message}",
-            "a registered version whose package can be read",
-            "restore the registry's artifacts, or train again",
-        ) from None
+        _download(run, version, package_sha, partial).rename(folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return folder
+
+
+def _download(run: Run, version: int, package_sha: str, partial: Path) -> Path:
+    """The package's checked files in `partial`. A registry whose artifacts are gone may give an empty folder."""
+    import mlflow
+
+    try:
+        got = mlflow.artifacts.download_artifacts(
+            f"models:/{run.config.system}/{version}", dst_path=str(partial), tracking_uri=run.tracking_uri
+        )
+        return open_package(Path(got), package_sha).folder
+    except (mlflow.exceptions.MlflowException, OSError, UserError) as error:
+        why = error.got if isinstance(error, UserError) else error
+        raise UserError(
+            f"version {version} of {run.config.system} is neither in {run.packages / package_sha} nor whole in the "
+            f"registry: {why}",
+            "a registered version whose package can be read",
+            "restore the registry's artifacts, or train again",
+        ) from None

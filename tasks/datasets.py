@@ -49,6 +49,8 @@ def add_version(repo: Path, name: str, remote: str) -> dict[str, Any]:
     Returns {dvc_md5, files, commit}. The same content gives the same hash and no new commit.
     """
     with FileLock(repo.with_name(f".{repo.name}.lock")), redirect_stdout(io.StringIO()):
+        # Ours alone, and we hold the lock: a process that was killed left it.
+        (repo / ".git" / "index.lock").unlink(missing_ok=True)
         dvc = open_repo(repo, remote)
         try:
             dvc.add(str(repo / name))

@@ -13,7 +13,7 @@ from vision.package import sha256_file
 MANIFEST = "manifest.parquet"
 
 
-@stage_task("describe", retries=1, tags=["data"])
+@stage_task("describe", tags=["data"])
 def describe(run: Run, dataset: Dataset) -> StageResult:
     """`manifest.parquet` (columns: vision/data/manifest.py). An unreadable file is a row with its error."""
 

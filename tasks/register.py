@@ -25,6 +25,7 @@ class Alias(Section):
     version: int
     alias: str | None
     reason: str
+    passed: bool = True
 
 
 @task(name="register", cache_policy=NO_CACHE, persist_result=False, retries=2, retry_delay_seconds=2, tags=["registry"])
@@ -34,7 +35,8 @@ def register(run: Run, trained: Trained, package: StageResult, gate: StageResult
     run_id = trained.model.made["run_id"]
     version = find_version(tracker, sha)
     if version is None:
-        tracker.log_folder(run_id, run.packages / sha, "package")
+        # By its hash: one training may make several packages (other cards, another gate), each a version of its own.
+        tracker.log_folder(run_id, run.packages / sha, f"package/{sha}")
         tracker.log_folder(run_id, trained.evaluation.folder, "evaluation")
         tracker.log_folder(run_id, gate.folder, "gate")
         tracker.log_metrics(run_id, {f"test_{k}": v for k, v in package.made["metrics"].items() if v is not None})
@@ -50,7 +52,7 @@ def assign_alias(run: Run, version: Version, smoke: StageResult) -> Alias:
     verdict = Verdict.model_validate(smoke.made["verdict"])
     if not verdict.passed:
         alert(run, f"version {version.version}: its bento failed the smoke test", verdict.reasons)
-        return Alias(version=version.version, alias=None, reason="smoke test failed: " + "; ".join(verdict.reasons))
+        return Alias(version=version.version, alias=None, passed=False, reason="smoke test failed")
     alias, reason = _set_alias(run, run.tracker(), version)
     return Alias(version=version.version, alias=alias, reason=reason)
 

@@ -90,7 +90,7 @@ class Version(Section):
 
 
 def register_version(tracker: Tracker, run_id: str, package_sha: str, tags: Mapping[str, str]) -> Version:
-    """The version that holds this package: the one there is, else a new one pointing at the run's `package` folder."""
+    """The version that holds this package: the one there is, else a new one pointing at the run's `package/<package_sha>`."""
     from mlflow.exceptions import MlflowException
 
     found = find_version(tracker, package_sha)
@@ -102,8 +102,9 @@ def register_version(tracker: Tracker, run_id: str, package_sha: str, tags: Mapp
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
     made = tracker.client.create_model_version(
-        tracker.system, source=f"runs:/{run_id}/package", run_id=run_id, tags={"package_sha": package_sha, **tags}
-    )
+        tracker.system, source=f"runs:/{run_id}/package/{package_sha}", run_id=run_id,
+        tags={"package_sha": package_sha, **tags},
+    )  # fmt: skip
     return Version(version=int(made.version), run_id=run_id, package_sha=package_sha, fresh=True)
 
 

@@ -9,6 +9,16 @@ from tasks.run import Run
 from tasks.stage_task import stage_task
 from tasks.stages import StagePlan, StageResult, run_stage
 from tasks.tracking import Tracker
+from vision.package import sha256_file
+
+# What makes the weights. The adapters (tasks/ray_*.py) are left out: they carry, they don't compute.
+SOURCE = (
+    "vision.training.loop",
+    "vision.training.stages",
+    "vision.training.statistics",
+    "vision.models.factory",
+    "vision.models.weights",
+)
 
 
 @stage_task("train", tags=["training"])
@@ -40,10 +50,20 @@ def train_plan(run: Run, dataset: Dataset, cache: StageResult) -> StagePlan:
             "model": run.config.model.model_dump(mode="json"),
             "training": run.config.training.model_dump(mode="json"),
         },
-        inputs={"cache": cache.key, "labels": list(dataset.labels)},
-        roots=("tasks.ray_train", "vision.models.factory", f"vision.kinds.{kind}_learning"),
+        inputs={"cache": cache.key, "labels": list(dataset.labels), "weights": _weights_sha(run)},
+        roots=(*SOURCE, f"vision.kinds.{kind}", f"vision.kinds.{kind}_learning"),
         resumable=True,
     )
+
+
+def _weights_sha(run: Run) -> str | None:
+    """sha256 of the file that training would start from: a file that turns up later is another training."""
+    if run.config.model.weights == "random":
+        return None
+    from vision.models.weights import find_start
+
+    path, _ = find_start(run.config.model, run.weights_root)
+    return sha256_file(path) if path else None
 
 
 def _open_run(run: Run, tracker: Tracker, key: str, dataset: Dataset) -> str:

@@ -23,10 +23,8 @@ def read_groups(folder: Path, table: GroupTable) -> pd.Series:
             "a regex whose groups find the key; with run_gap its last group is a whole number",
             "correct data.source.groups.pattern",
         )
-    if table.run_gap is None:
-        names = parts.map("/".join)
-    else:
-        names = _runs(rows[table.file_column].str.split("/").str[0], parts, table.run_gap)
+    labels = rows[table.file_column].str.split("/").str[0]
+    names = parts.map("/".join) if table.run_gap is None else _runs(labels, parts, table.run_gap)
     return pd.Series(names.to_numpy(), index=rows[table.file_column].to_numpy(), name="group")
 
 

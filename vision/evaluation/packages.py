@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from vision.errors import UserError
 from vision.evaluation.config import EvaluationConfig
 from vision.export.runtime import onnx_run
 from vision.kinds import answering, learning
@@ -36,9 +37,16 @@ def evaluate_package(
 ) -> Scored:
     """Evaluation on those of `rows` (columns of the splits table) whose label the package knows.
 
-    Preprocessed images go to `scratch/images.npy`, not into memory. Raises `ImageError` for an undecodable file.
+    Preprocessed images go to `scratch/images.npy`, not into memory. Raises `ImageError` for an undecodable file,
+    `UserError` when no row has a label that the package knows.
     """
     known = rows[rows["label"].isin(package.spec.labels)].reset_index(drop=True)
+    if known.empty:
+        raise UserError(
+            f"none of {len(rows)} images has a label that the package knows ({', '.join(sorted(set(rows['label'])))})",
+            f"images of {', '.join(package.spec.labels)}",
+            "evaluate on data of the package's classes; a system with other classes needs another name",
+        )
     run, side = onnx_run(package.folder / "model.onnx"), package.spec.input.side_px
     images = np.lib.format.open_memmap(scratch / "images.npy", "w+", np.uint8, (len(known), side, side, 3))
     batches = []

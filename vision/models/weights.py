@@ -37,10 +37,7 @@ def load_start(
     When ImageNet's weights can be had neither there nor by download, the random ones stay and a warning says so.
     Raises `UserError` for a file that is missing, damaged or of another network.
     """
-    if config.weights == "imagenet":
-        path, warning = imagenet_file(config.arch, root)
-    else:
-        path, warning = _given_file(config, root, pretrained)
+    path, warning = find_start(config, root, pretrained)
     if path is None:
         if warning:
             logger.warning("%s", warning)
@@ -48,6 +45,13 @@ def load_start(
     left_out = _fill(backbone, read_tensors(path), path, config)
     warning = f"not in {path.name} in this shape, so random: {', '.join(left_out)}" if left_out else ""
     return WeightsReport(origin=config.weights, path=str(path), sha256=sha256_file(path), warning=warning)
+
+
+def find_start(config: ModelConfig, root: Path | None, pretrained: Path | None = None) -> tuple[Path | None, str]:
+    """The file that `load_start` would read; (None, why) when it would start from random weights. Same errors."""
+    if config.weights == "imagenet":
+        return imagenet_file(config.arch, root)
+    return _given_file(config, root, pretrained)
 
 
 def _given_file(config: ModelConfig, root: Path | None, pretrained: Path | None) -> tuple[Path | None, str]:

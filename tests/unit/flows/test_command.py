@@ -65,7 +65,7 @@ def test_a_flow_that_ends_well_prints_its_text_or_its_values(capsys):
 
 
 def test_what_a_flow_raised_comes_back_as_itself():
-    with pytest.raises(UserError, match="training.lr"):
+    with pytest.raises(UserError, match=r"training\.lr"):
         finish(Failed(data=MISTAKEN, message="Flow run encountered an exception"))
 
 

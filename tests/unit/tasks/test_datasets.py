@@ -40,3 +40,10 @@ def test_an_unknown_version_is_refused_with_those_there_are(repo, tmp_path):
     with pytest.raises(UserError, match="no data version abc123") as error:
         get_version(repo, "leaf", "abc123", tmp_path / "out")
     assert "leaf: 1 files" in error.value.allowed
+
+
+def test_a_lock_that_a_killed_git_left_does_not_stop_the_next_version(repo, tmp_path):
+    first = add_version(repo, "leaf", str(tmp_path / "remote"))
+    (repo / ".git" / "index.lock").touch()
+    (repo / "leaf" / "images" / "b.jpg").write_bytes(b"two")
+    assert add_version(repo, "leaf", str(tmp_path / "remote"))["commit"] != first["commit"]

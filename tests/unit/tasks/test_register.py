@@ -1,14 +1,16 @@
 """Aliases and release file on a real MLflow, whatever step a killed process had come to."""
 
+import shutil
 from types import SimpleNamespace
 
 import pytest
 
 from tasks.audit import read_audit
 from tasks.champion import fetch_package
-from tasks.register import _set_alias
+from tasks.register import _set_alias, register
 from tasks.tracking import CHALLENGER, CHAMPION, Tracker, alias_version, register_version
 from vision.errors import UserError
+from vision.package import REQUIRED, Spec, open_package, seal_package
 from vision.release import read_release
 
 pytestmark = pytest.mark.slow
@@ -18,16 +20,18 @@ pytestmark = pytest.mark.slow
 def run(tmp_path):
     folder = tmp_path / "systems" / "leaf"
     folder.mkdir(parents=True)
+    uri, config = f"sqlite:///{tmp_path / 'mlflow.db'}", {"system": "leaf", "semver": "0.1.0"}
     return SimpleNamespace(
-        config=SimpleNamespace(system="leaf"), reason="test", folder=folder, packages=folder / "packages",
-        release_file=folder / "release.json", database_url=f"sqlite:///{tmp_path / 'state.db'}",
-        tracking_uri=f"sqlite:///{tmp_path / 'mlflow.db'}",
+        config=SimpleNamespace(**config, model=SimpleNamespace(arch="resnet18")), config_sha="c", reason="test",
+        folder=folder, packages=folder / "packages", release_file=folder / "release.json",
+        database_url=f"sqlite:///{tmp_path / 'state.db'}", tracking_uri=uri, git_tags=dict,
+        tracker=lambda: Tracker(uri, folder / "artifacts", "leaf"),
     )  # fmt: skip
 
 
 @pytest.fixture
 def tracker(run):
-    return Tracker(run.tracking_uri, run.folder / "artifacts", "leaf")
+    return run.tracker()
 
 
 def version(tracker, digit):
@@ -77,21 +81,40 @@ def test_a_package_that_is_there_is_not_fetched(run):
     assert fetch_package(run, 1, "a" * 64) == run.packages / ("a" * 64)
 
 
-def test_a_package_comes_back_from_the_registry(run, tracker, tmp_path):
-    from vision.package import REQUIRED, Spec, seal_package
-
-    source = tmp_path / "package"
-    source.mkdir()
+def sealed(folder, arch):
+    folder.mkdir()
     for name in REQUIRED:
-        (source / name).write_text("{}")
-    spec = {"schema": 1, "kind": "classify", "arch": "resnet18", "labels": ["a"], "input": {}, "outputs": ["logits"]}
-    (source / "spec.json").write_text(Spec.model_validate(spec).model_dump_json(by_alias=True))
-    sha = seal_package(source)
-    run_id = tracker.open_run("key", "resnet18", {})
-    tracker.log_folder(run_id, source, "package")
-    made = register_version(tracker, run_id, sha, {})
-    assert fetch_package(run, made.version, sha) == run.packages / sha
-    assert sorted(path.name for path in run.packages.iterdir()) == [sha]
+        (folder / name).write_text("{}")
+    spec = {"schema": 1, "kind": "classify", "arch": arch, "labels": ["a"], "input": {}, "outputs": ["logits"]}
+    (folder / "spec.json").write_text(Spec.model_validate(spec).model_dump_json(by_alias=True))
+    return seal_package(folder)
+
+
+def test_two_packages_of_one_training_both_come_back_from_the_registry(run, tracker, tmp_path):
+    run_id, made = tracker.open_run("key", "resnet18", {}), {}
+    run.packages.mkdir()
+    for arch in ("resnet18", "resnet50"):
+        sha = sealed(tmp_path / arch, arch)
+        (tmp_path / arch).rename(run.packages / sha)
+        made[sha] = register.fn(run, trained(run_id, tmp_path), package(sha), SimpleNamespace(folder=tmp_path / "gate"))
+    shutil.rmtree(run.packages)
+    for sha, version in made.items():
+        assert open_package(fetch_package(run, version.version, sha), sha).package_sha == sha
+    assert sorted(path.name for path in run.packages.iterdir()) == sorted(made)
+
+
+def package(sha):
+    return SimpleNamespace(key="k", made={"package_sha": sha, "metrics": {"macro_f1": 0.9, "ece": None}})
+
+
+def trained(run_id, folder):
+    for name in ("evaluation", "gate"):
+        (folder / name).mkdir(exist_ok=True)
+    return SimpleNamespace(
+        model=SimpleNamespace(made={"run_id": run_id}), evaluation=SimpleNamespace(folder=folder / "evaluation"),
+        dataset=SimpleNamespace(dvc_md5="d"), splits=SimpleNamespace(made={"split_sha": "s"}),
+        contract=SimpleNamespace(made={"verdict": {}}),
+    )  # fmt: skip
 
 
 def test_a_package_that_is_nowhere_is_one_message_and_leaves_nothing(run, tracker):

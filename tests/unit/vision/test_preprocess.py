@@ -67,11 +67,8 @@ def test_centre_crop_is_a_view_so_that_a_memory_map_is_not_read():
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "1", "P", "LA", "RGBA", "I;16"])
 def test_every_png_mode_becomes_rgb(mode):
-    image = picture(40, 30)
-    if mode == "I;16":
-        image = Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16) * 257)
-    else:
-        image = image.convert(mode)
+    image, grey = picture(40, 30), picture(40, 30).convert("L")
+    image = Image.fromarray(np.asarray(grey).astype(np.uint16) * 257) if mode == "I;16" else image.convert(mode)
     got = decode(encoded(image))
     assert (got.mode, got.size) == ("RGB", (40, 30))
 
