@@ -132,21 +132,32 @@ def show(speeds: dict[str, Speed]) -> str:
     )
 
 
+TIMED_FLOW = """
+import time
+from prefect.client.orchestration import get_client
+from flows.train_model import train_model
+get_client(sync_client=True).hello()  # Prefect's own server is up before the clock starts
+start = time.perf_counter()
+assert train_model(system="quickstart", reason="benchmark", return_state=True).is_completed()
+print("flow wall seconds", time.perf_counter() - start)
+"""
+
+
 def flow_overhead(work: Path) -> float:
-    """train_model on the quickstart in a fresh state folder: 1 - (seconds of its stages) / (its wall time)."""
+    """train_model on the quickstart in a fresh state folder: 1 - (seconds of its stages) / (the flow's wall time)."""
     state = work / "state"
     env = {**os.environ, "VISIONOPS_STATE": str(state), "PREFECT_HOME": str(work / "prefect")}
     env["BENTOML_HOME"] = str(work / "bentoml")
-    start = time.perf_counter()
-    command = [sys.executable, "-m", "flows.train_model", "--system", "quickstart", "--reason", "benchmark"]
-    subprocess.run(command, env=env, check=True)
-    wall = time.perf_counter() - start
-    stages = [
-        json.loads(path.read_text())["seconds"] for path in state.glob("systems/quickstart/stages/*/*/stage.json")
-    ]
-    ingest = json.loads((state / "systems" / "quickstart" / "dataset.json").read_text())["seconds"]
-    print(f"quickstart: {wall:.0f} s, of which stages {sum(stages) + ingest:.0f} s", flush=True)
-    return round(1 - (sum(stages) + ingest) / wall, 3)
+    command = [sys.executable, "-c", TIMED_FLOW]
+    done = subprocess.run(command, env=env, check=True, stdout=subprocess.PIPE, text=True)
+    wall = float(done.stdout.rsplit("flow wall seconds", 1)[1])
+    stages = {
+        p.parent.parent.name: json.loads(p.read_text())["seconds"]
+        for p in state.glob("systems/*/stages/*/*/stage.json")
+    }
+    stages["ingest"] = json.loads((state / "systems" / "quickstart" / "dataset.json").read_text())["seconds"]
+    print(f"quickstart: {wall:.0f} s, of which stages {sum(stages.values()):.0f} s: {stages}", flush=True)
+    return round(1 - sum(stages.values()) / wall, 3)
 
 
 if __name__ == "__main__":

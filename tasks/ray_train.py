@@ -29,6 +29,11 @@ if TYPE_CHECKING:
 
 FIT = "fit.json"
 KEPT_CHECKPOINTS = 2
+KEEP_BYTES = str(4 * 2**30)
+WORKER_ENV = {"MALLOC_ARENA_MAX": "1", "MALLOC_TRIM_THRESHOLD_": KEEP_BYTES, "MALLOC_MMAP_THRESHOLD_": KEEP_BYTES}
+"""glibc keeps freed memory for the next step. Ray trains in a thread that is not the main one, whose arena would give the
+step's large buffers back each time: their page faults cost a fifth of ResNet-18's speed on a CPU.
+"""
 
 
 class Resources(Section):
@@ -123,6 +128,7 @@ def _trainer(settings: WorkerSettings, resources: Resources) -> "TorchTrainer":
         ),
         run_config=RunConfig(
             name=RUN_NAME,
+            worker_runtime_env={"env_vars": WORKER_ENV},
             storage_path=str(settings.folder / RUN_FOLDER),
             failure_config=FailureConfig(max_failures=settings.job.config.training.max_failures),
             checkpoint_config=CheckpointConfig(num_to_keep=KEPT_CHECKPOINTS),
