@@ -22,22 +22,23 @@ if TYPE_CHECKING:
 def gate(run: Run, trained: Trained, package: StageResult) -> StageResult:
     """`made`: verdict, champion (version and figures on the same images, or None)."""
     champion = open_champion(run)
-    same = champion is not None and champion.package.package_sha == package.made["package_sha"]
+    if champion is not None and champion.package.package_sha == package.made["package_sha"]:
+        champion = None  # it is the champion: there is nobody else to meet
 
     def work(folder):
         from vision.evaluation.gate import checks, gate_input
         from vision.evaluation.gate import verdict as judged
 
         candidate = replace(gate_input("candidate", trained.found()), metrics=restored(package.made["metrics"]))
-        other = None if champion is None or same else _champion_input(run, trained, champion, folder)
+        other = _champion_input(run, trained, champion, folder) if champion else None
         found = checks(candidate, other, run.config.gate)
         verdict = judged(found)
         parity = Verdict.model_validate(package.made["parity"])
         if not parity.passed:
             verdict = Verdict(passed=False, reasons=("parity: " + "; ".join(parity.reasons), *verdict.reasons))
         made = {"verdict": verdict.model_dump(mode="json"), "checks": [asdict(c) for c in found], "champion": None}
-        if champion is not None:
-            made["champion"] = {"version": champion.version, "metrics": stored((other or candidate).metrics)}
+        if champion is not None and other is not None:
+            made["champion"] = {"version": champion.version, "metrics": stored(other.metrics)}
         (folder / "gate.json").write_text(json.dumps(made, indent=1))
         return made
 
