@@ -19,16 +19,26 @@ QUIET = {
 
 
 class UserErrorFilter(logging.Filter):
-    """Takes the traceback off a log record that reports a `UserError`: its message says it all. `off`: leaves it."""
+    """Lets a user's mistake into the log once, without a traceback: Prefect reports it for task, flow and worker.
+
+    off: leaves everything as it is. at_edge: a command prints the mistake itself at its end, so the log stays silent.
+    """
 
     off = False
+    at_edge = False
+    told: BaseException | None = None
 
     def filter(self, record: logging.LogRecord) -> bool:
         if self.off:
             return True
         error = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
         if isinstance(error, UserError):
+            fresh = error is not self.told and not self.at_edge
+            self.told = error
             record.msg, record.args, record.exc_info, record.exc_text = str(error), (), None, None
+            return fresh
+        if "UserError: " in (text := record.getMessage()):
+            record.msg, record.args = text.partition("(")[0], ()
         return True
 
 
@@ -36,9 +46,12 @@ FILTER = UserErrorFilter()
 
 
 def prepare(verbose: bool | None = None) -> None:
-    """Sets what is not set yet; called first thing in each flow. `verbose` leaves tracebacks in; None: as it was set."""
+    """Sets what is not set yet; called first thing in each flow.
+
+    verbose: leaves tracebacks in. Only a command gives it, and tells of mistakes itself; None: as it was set.
+    """
     if verbose is not None:
-        FILTER.off = verbose
+        FILTER.off, FILTER.at_edge = verbose, True
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     for name in ("alembic", "mlflow", "git", "great_expectations", "fsspec", "matplotlib", "dvc"):

@@ -10,12 +10,13 @@ NAMES = ("prefect.flow_runs", "prefect.task_runs", "prefect.engine")
 
 @pytest.fixture(autouse=True)
 def quiet_again():
+    FILTER.off = FILTER.at_edge = False
     yield
-    FILTER.off = False
+    FILTER.off = FILTER.at_edge = False
 
 
 def reported(error):
-    """A record of it, as a library's `logger.exception` makes one, after the filter."""
+    """What the log shows of it when a library calls `logger.exception`; None when the filter drops it."""
     try:
         raise error
     except Exception:
@@ -24,15 +25,30 @@ def reported(error):
         record = logging.LogRecord(
             "prefect.task_runs", logging.ERROR, __file__, 1, "failed: %r", (error,), sys.exc_info()
         )
-    assert FILTER.filter(record)
-    return logging.Formatter().format(record)
+    return logging.Formatter().format(record) if FILTER.filter(record) else None
 
 
-def test_a_users_mistake_is_logged_as_its_message_alone():
+def mistake():
+    return UserError("lr = -1", "more than 0", "raise it")
+
+
+def test_a_users_mistake_is_logged_once_as_its_message_alone():
+    prepare()
+    error = mistake()
+    assert reported(error) == str(error)
+    assert reported(error) is None
+    assert reported(mistake()) == str(error)
+
+
+def test_a_command_tells_of_a_mistake_itself():
     prepare(verbose=False)
-    assert reported(UserError("lr = -1", "more than 0", "raise it")) == str(
-        UserError("lr = -1", "more than 0", "raise it")
-    )
+    assert reported(mistake()) is None
+
+
+def test_the_state_that_a_mistake_ends_in_does_not_repeat_it():
+    text = "Finished in state Failed('Flow run encountered an exception: UserError: lr = -1')"
+    record = logging.LogRecord("prefect.flow_runs", logging.ERROR, __file__, 1, text, (), None)
+    assert FILTER.filter(record) and record.getMessage() == "Finished in state Failed"
 
 
 def test_a_fault_keeps_its_traceback():
@@ -43,7 +59,7 @@ def test_a_fault_keeps_its_traceback():
 def test_verbose_holds_when_the_flow_prepares_again():
     prepare(verbose=True)
     prepare()
-    assert "Traceback" in reported(UserError("lr = -1", "more than 0", "raise it"))
+    assert "Traceback" in reported(mistake())
 
 
 def test_preparing_twice_adds_one_filter():
