@@ -64,4 +64,4 @@ def _champion_input(run: Run, trained: Trained, champion: RegisteredPackage, scr
         rows, config = trained.rows("test"), run.config.evaluation
         scored = evaluate_package(champion.package, run.dataset_folder, rows, config, scratch, bar)
     (scratch / "images.npy").unlink()
-    return gate_input(f"champion v{champion.version}", scored.evaluation)
+    return gate_input(f"v{champion.version}", scored.evaluation)
