@@ -13,7 +13,9 @@ from tasks.split import SPLITS
 from tasks.stage_task import stage_task
 from tasks.stages import StagePlan, StageResult, run_stage
 from vision.errors import UserError
+from vision.evaluation.report import key_figures
 from vision.evaluation.undefined import stored
+from vision.kinds.base import Evaluation
 from vision.package import Package, open_package
 
 
@@ -46,7 +48,8 @@ def assess(run: Run, package: Package, splits: StageResult, images: str) -> Stag
         (folder / "metrics.json").write_text(json.dumps(stored(found.metrics), indent=1))
         found.per_class.to_csv(folder / "per_class.csv", index=False)
         value = found.metrics[found.headline]
-        return {"metrics": stored(found.metrics), "headline": found.headline, "value": value, "folder": str(folder)}
+        made = {"metrics": stored(found.metrics), "headline": found.headline, "value": value, "folder": str(folder)}
+        return made | {"text": _text(package, found, images, folder)}
 
     plan = StagePlan(
         stage="assess",
@@ -60,3 +63,10 @@ def assess(run: Run, package: Package, splits: StageResult, images: str) -> Stag
         ),
     )
     return run_stage(run.stages, plan, work)
+
+
+def _text(package: Package, found: Evaluation, images: str, folder: Path) -> str:
+    figures = key_figures(found.metrics)
+    lines = [f"  {f.name:20} {f.value:>8}  {f.interval and f'({f.interval})'}".rstrip() for f in figures]
+    head = f"Package {package.package_sha[:12]} on {len(found.rows)} images ({images})"
+    return "\n".join([head, *lines, f"  pictures and tables  {folder}"])
