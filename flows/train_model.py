@@ -42,7 +42,7 @@ def train_model(
         if not contract.made["verdict"]["passed"]:
             return Failed(name="ContractFailed", message=reject(run, dataset, splits, contract, pictures))
         images = cache(run, splits)
-        model = train(run, dataset, splits, images)
+        model = train(run, dataset, images)
         evaluation = evaluate(run, dataset, images, model)
         trained = Trained(
             dataset=dataset, manifest=manifest, splits=splits, contract=contract,

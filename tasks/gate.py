@@ -37,7 +37,7 @@ def gate(run: Run, trained: Trained, package: StageResult) -> StageResult:
         if not parity.passed:
             verdict = Verdict(passed=False, reasons=("parity: " + "; ".join(parity.reasons), *verdict.reasons))
         made = {"verdict": verdict.model_dump(mode="json"), "checks": [asdict(c) for c in found], "champion": None}
-        if champion is not None and other is not None:
+        if champion and other:
             made["champion"] = {"version": champion.version, "metrics": stored(other.metrics)}
         (folder / "gate.json").write_text(json.dumps(made, indent=1))
         return made

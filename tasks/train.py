@@ -22,7 +22,7 @@ SOURCE = (
 
 
 @stage_task("train", tags=["training"])
-def train(run: Run, dataset: Dataset, splits: StageResult, cache: StageResult) -> StageResult:
+def train(run: Run, dataset: Dataset, cache: StageResult) -> StageResult:
     """`model.safetensors` (best epoch by the headline), `history.json`, `fit.json`; `made["run_id"]`: MLflow's run."""
     plan = train_plan(run, dataset, cache)
 
@@ -69,6 +69,8 @@ def _weights_sha(run: Run) -> str | None:
 def _open_run(run: Run, tracker: Tracker, key: str, dataset: Dataset) -> str:
     config = run.config
     tags = {"reason": run.reason, "system": config.system, "config_sha": run.config_sha, **run.git_tags()}
+    if run.window:
+        tags["window"] = run.window
     run_id = tracker.open_run(key, f"{config.model.arch}_training", tags)
     tracker.log_params(run_id, flatten(config.model_dump(mode="json", exclude={"cards", "description"})))
     tracker.log_dataset(run_id, config.system, run.dataset_folder, dataset.dvc_md5, dataset.files)
@@ -78,9 +80,9 @@ def _open_run(run: Run, tracker: Tracker, key: str, dataset: Dataset) -> str:
 def _record(tracker: Tracker, run_id: str, record: dict, bar: Progress) -> None:
     numbers = {key: value for key, value in record.items() if isinstance(value, int | float)}
     tracker.log_metrics(run_id, numbers, step=int(record["epoch"]))
-    shown = ("stage", "train_loss", "val_accuracy", "val_macro_f1")
-    note = ", ".join(f"{k} {record[k]:.3f}" if k != "stage" else record[k] for k in shown if k in record)
-    bar(int(record["epoch"]), int(record["epochs"]), f"{note}, {record['images_per_s']:.0f} img/s")
+    shown = ["train_loss", *(name for name in record if name.startswith("val_") and name != "val_loss")]
+    note = ", ".join(f"{name} {record[name]:.3f}" for name in shown)
+    bar(int(record["epoch"]), int(record["epochs"]), f"{record['stage']}, {note}, {record['images_per_s']:.0f} img/s")
 
 
 def flatten(value: dict, prefix: str = "") -> dict:
