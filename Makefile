@@ -20,7 +20,7 @@ export PREFECT_HOME := $(abspath $(STATE))/prefect
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit lint format train evaluate serve deploy lock bench-training clean
+.PHONY: help setup demo test test-unit faults lint format train evaluate serve deploy lock bench-training clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -55,6 +55,9 @@ test: test-unit ## all tests: the quick ones, then those that start Ray and serv
 
 test-unit: setup ## the quick ones, two at a time
 	@$(PY) -m pytest -q -m "not system and not slow" -n 2
+
+faults: setup ## run every fault test and write docs/faults.md from what they see
+	@$(PY) -m pytest -q tests/faults --write-faults
 
 lint: setup ## ruff
 	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .

@@ -13,7 +13,7 @@ from prefect.client.schemas.objects import State
 
 from configs.load import load_system, settings
 from tasks.environment import prepare
-from vision.errors import UserError
+from vision.errors import MachineError, UserError
 
 DONE, FAULT, MISTAKE, AGAINST = 0, 1, 2, 3
 Options = Callable[[ArgumentParser], None]
@@ -38,6 +38,10 @@ def guarded(work: Callable[[], int], verbose: bool) -> int:
         if verbose:
             traceback.print_exc()
         return complain(str(error), MISTAKE)
+    except MachineError as error:
+        if verbose:
+            traceback.print_exc()
+        return complain(f"{error}\n  finished stages are kept; run it again to go on", FAULT)
     except KeyboardInterrupt:
         return complain("stopped; what was finished is kept, run it again to go on", FAULT)
     except Exception as error:

@@ -3,7 +3,7 @@
 import logging
 import os
 
-from vision.errors import UserError
+from vision.errors import ClearError
 
 QUIET = {
     "DO_NOT_TRACK": "1",
@@ -32,12 +32,12 @@ class UserErrorFilter(logging.Filter):
         if self.off:
             return True
         error = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
-        if isinstance(error, UserError):
+        if isinstance(error, ClearError):
             fresh = error is not self.told and not self.at_edge
             self.told = error
             record.msg, record.args, record.exc_info, record.exc_text = str(error), (), None, None
             return fresh
-        if "UserError: " in (text := record.getMessage()):
+        if "UserError: " in (text := record.getMessage()) or "MachineError: " in text:
             record.msg, record.args = text.partition("(")[0], ()
         return True
 

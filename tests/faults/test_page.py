@@ -1,0 +1,33 @@
+"""docs/faults.md and the tests under tests/faults/ hold each other true."""
+
+import ast
+from pathlib import Path
+
+from fault_page import AREAS, PAGE, keep_only, plain, read
+
+
+def fault_tests() -> set[str]:
+    """`module::function` of every test here that takes the `fault` fixture."""
+    found = set()
+    for path in Path(__file__).parent.glob("test_*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
+                names = {argument.arg for argument in node.args.args}
+                found |= {f"{path.stem}::{node.name}"} if "fault" in names else set()
+    return found
+
+
+def test_every_row_has_its_test_and_every_test_its_row(request):
+    if request.config.getoption("--write-faults"):
+        keep_only(fault_tests())
+        return
+    assert {row.test for row in read().values()} == fault_tests()
+
+
+def test_every_row_stands_under_a_known_heading():
+    assert {row.area for row in read().values()} <= set(AREAS), f"{PAGE}: unknown heading"
+
+
+def test_what_differs_between_two_runs_is_left_out():
+    text = "/tmp/x/a.jpg took 3.2 s\n  package 0123456789abcdef is a | b"
+    assert plain(text, ("/tmp/x",)) == "…/a.jpg took … s<br>package … is a ¦ b"
