@@ -20,7 +20,7 @@ export PREFECT_HOME := $(abspath $(STATE))/prefect
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit faults lint format train evaluate serve deploy lock bench-training clean
+.PHONY: help setup demo test test-unit faults lint format train evaluate serve deploy lock bench-training bench-size clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -67,6 +67,9 @@ format: setup ## ruff, mending
 
 bench-training: setup ## training speed as ratios; last line is JSON
 	@$(PY) -m benchmarks.training
+
+bench-size: setup ## time and memory of each stage at up to 60,000 images; writes docs/size.md; last line is JSON
+	@$(PY) -m benchmarks.size --work $(VISIONOPS_STATE)/size
 
 lock: ## resolve again: requirements.lock and requirements.serve.lock
 	@[ -x $(PY) ] || $(PYTHON) -m venv $(VENV)

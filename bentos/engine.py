@@ -5,47 +5,87 @@ from typing import Protocol
 
 import numpy as np
 
+from bentos.resources import engine_name, thread_count
+from configs.serving import ServingConfig
 from vision.errors import UserError
-from vision.export.golden import check_golden
-from vision.export.runtime import onnx_run
+from vision.export.golden import TOLERANCES, check_golden
 from vision.package import Package
 
-WARM_UP_BATCHES = (1, 2)
-"""Batch sizes run once before the first request: the runtime plans memory for each."""
+INT8_MODEL = "model.int8.onnx"
 
 
 class Engine(Protocol):
+    """`precision`: float32, bfloat16 or int8, the one that it really computes in."""
+
     package: Package
+    name: str
+    precision: str
 
     def predict(self, images: np.ndarray) -> Mapping[str, np.ndarray]:
-        """images uint8 [N, S, S, 3] -> outputs by name, each [N, ...]. May be called from several threads at once."""
+        """images uint8 [N, S, S, 3] -> outputs by name, float32 [N, ...]. May be called from several threads at once."""
 
 
-class OnnxEngine:
-    """ONNX Runtime on the CPU: the portable engine."""
-
-    def __init__(self, package: Package, threads: int = 0) -> None:
-        self.package = package
-        self._run = onnx_run(package.folder / "model.onnx", threads)
-
-    def predict(self, images: np.ndarray) -> Mapping[str, np.ndarray]:
-        return self._run(images)
-
-
-def ready_engine(package: Package, threads: int = 0) -> Engine:
+def ready_engine(package: Package, serving: ServingConfig | None = None) -> Engine:
     """An engine that is warm and has proved itself on the package's golden images.
 
-    Raises `UserError` when it does not answer as the package says.
+    Raises `UserError` when the settings don't fit this machine or package, or the engine doesn't answer as the package
+    says.
     """
-    engine = OnnxEngine(package, threads)
-    side_px = package.spec.input.side_px
-    for batch in WARM_UP_BATCHES:
-        engine.predict(np.zeros((batch, side_px, side_px, 3), np.uint8))
-    verdict = check_golden(package.folder, package.spec, engine.predict)
+    serving = serving or ServingConfig()
+    engine = make_engine(package, serving)
+    warm_up(engine, serving.max_batch)
+    verdict = check_golden(package.folder, package.spec, engine.predict, TOLERANCES[engine.precision])
     if not verdict.passed:
         raise UserError(
-            f"package {package.package_sha[:12]} fails its golden images here: {'; '.join(verdict.reasons)}",
+            f"package {package.package_sha[:12]} fails its golden images here"
+            f" ({engine.name}, {engine.precision}): {'; '.join(verdict.reasons)}",
             "an engine that answers as the package's golden outputs do",
-            "check that Pillow and onnxruntime are the locked versions, or serve an earlier package",
+            "check that Pillow and the engine are the locked versions, set serving.precision: float32,"
+            " or serve an earlier package",
         )
     return engine
+
+
+def make_engine(package: Package, serving: ServingConfig) -> Engine:
+    """Cold, and not yet checked. The engine's libraries load here and not before."""
+    name, threads = engine_name(serving), thread_count(serving)
+    if serving.precision == "int8":
+        _check_int8(package, name)
+    if name == "torch":
+        from bentos.engine_torch import TorchEngine
+
+        return TorchEngine(package, serving.precision, serving.max_batch, threads)
+    if name == "openvino":
+        from bentos.engine_openvino import OpenVinoEngine
+
+        return OpenVinoEngine(package, serving.precision, threads)
+    from bentos.engine_onnxruntime import OnnxRuntimeEngine
+
+    return OnnxRuntimeEngine(package, serving.precision, threads)
+
+
+def warm_up(engine: Engine, max_batch: int) -> None:
+    """Runs every batch size that the batcher can form, largest first.
+
+    OpenVINO plans memory and kernels for each size when it first meets it: 15 ms (MobileNetV3-Small) to 70 ms
+    (ResNet-18) more than the second time, which a request should not pay.
+    """
+    side_px = engine.package.spec.input.side_px
+    images = np.zeros((max_batch, side_px, side_px, 3), np.uint8)
+    for batch in range(max_batch, 0, -1):
+        engine.predict(images[:batch])
+
+
+def model_file(package: Package, precision: str) -> str:
+    return INT8_MODEL if precision == "int8" else "model.onnx"
+
+
+def _check_int8(package: Package, engine: str) -> None:
+    if package.spec.int8.passed and (package.folder / INT8_MODEL).is_file() and engine != "torch":
+        return
+    why = "the torch engine has no int8" if engine == "torch" else "its INT8 model has not passed the gate"
+    raise UserError(
+        f"serving.precision = int8, but package {package.package_sha[:12]}: {why}",
+        "int8 with the openvino or onnxruntime engine and a package whose spec.json says int8.passed",
+        "set serving.precision: auto",
+    )

@@ -1,43 +1,69 @@
 """The HTTP endpoints, as a Starlette app that BentoML's service mounts at `/`.
 
 Mounted rather than written as `@bentoml.api`: a raw body and a multipart field on one path, our own error form, and
-less than half the cost a request. BentoML's own probes and `/metrics` are matched before the mount, which passes on
-what no route here takes (`/docs.json`, the index page).
+less than half the cost a request. BentoML's own probes are matched before the mount; what neither has is refused by
+`bentos.access_scopes`.
 """
 
-from anyio import CapacityLimiter, to_thread
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from http import HTTPStatus
+from typing import Any
+
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from bentos.batcher import Closed, Overloaded
+from bentos.books import Books, scrape
+from bentos.feedback import feedback
+from bentos.hooks import Asked
+from bentos.openapi_page import docs, docs_file, openapi
+from bentos.page import icon, page, page_file
+from bentos.passport import lineage
 from bentos.predictor import Predictor
 from bentos.problems import (
     Refused,
+    answer_error,
     answer_fault,
     answer_gone,
     answer_http_error,
-    answer_refused,
+    error_entry,
     json_answer,
-    refused_image,
+    no_answer_in_time,
+    too_slow,
 )
-from bentos.upload import read_upload
+from bentos.upload import Memory, read_images
 from vision.preprocess import ImageError
 
 BYTES_PER_MIB = 2**20
+MAX_TOP_K = 100
+TRUE, FALSE = ("true", "1"), ("false", "0", "")
+KEEP = "keep"
 
 
 def create_app() -> Starlette:
     """The app without a model; `attach` gives it one before the first request."""
     return Starlette(
         routes=[
+            Route("/", page, methods=["GET"]),
+            Route("/web/{name}", page_file, methods=["GET"]),
+            Route("/favicon.ico", icon, methods=["GET"]),
             Route("/predict", predict, methods=["POST"]),
+            Route("/explain", explain, methods=["POST"]),
+            Route("/feedback", feedback, methods=["POST"]),
+            Route("/predictions/{id}/lineage", lineage, methods=["GET"]),
             Route("/health", health, methods=["GET"]),
+            Route("/metrics", scrape, methods=["GET"]),
             Route("/model/version", model_version, methods=["GET"]),
+            Route("/openapi.json", openapi, methods=["GET"]),
+            Route("/docs", docs, methods=["GET"]),
+            Route("/docs/{name}", docs_file, methods=["GET"]),
         ],
         exception_handlers={
-            Refused: answer_refused,
+            **dict.fromkeys((Refused, ImageError, Overloaded, Closed), answer_error),
             HTTPException: answer_http_error,
             ClientDisconnect: answer_gone,
             Exception: answer_fault,
@@ -45,27 +71,97 @@ def create_app() -> Starlette:
     )
 
 
-def attach(app: Starlette, predictor: Predictor, threads: int) -> None:
-    """`threads`: requests that are decoded and answered at one time; others wait their turn."""
-    app.state.predictor = predictor
-    app.state.limiter = CapacityLimiter(threads)
-    app.state.max_body_bytes = int(predictor.served.serving.max_body_mib * BYTES_PER_MIB)
+def attach(app: Starlette, predictor: Predictor, books: Books) -> None:
+    app.state.predictor, app.state.books = predictor, books
+    app.state.memory = Memory(int(predictor.serving.max_buffered_mib * BYTES_PER_MIB))
 
 
 async def predict(request: Request) -> Response:
-    """Decoding and inference run in threads, so that the event loop keeps answering."""
-    state = request.app.state
-    data = await read_upload(request, state.max_body_bytes)
-    try:
-        prediction = await to_thread.run_sync(state.predictor.predict, data, limiter=state.limiter)
-    except ImageError as error:
-        raise refused_image(error) from None
-    return json_answer(prediction)
+    """One image: its prediction. Several: `{"results": [...]}`, where a bad image is an error among the others."""
+    predictor: Predictor = request.app.state.predictor
+    asked = read_asked(request)
+
+    async def answer(images: list[bytes]) -> Response:
+        if len(images) == 1:
+            return json_answer(await predictor.predict(images[0], asked))
+        return json_answer({"results": await predict_all(predictor, images, asked)})
+
+    return await in_time(request, predictor.serving.max_images, answer)
+
+
+async def predict_all(predictor: Predictor, images: list[bytes], asked: Asked) -> list[Mapping[str, Any]]:
+    """Raises `Overloaded` when there is no room for all of them."""
+    predictor.check_room(len(images))
+    found = await asyncio.gather(*(predictor.predict(data, asked) for data in images), return_exceptions=True)
+    return [error_entry(item) if isinstance(item, Exception) else item for item in found]
+
+
+async def explain(request: Request) -> Response:
+    """A PNG of the image under the heatmap of what decided its answer."""
+    predictor: Predictor = request.app.state.predictor
+    if not predictor.lane.explains:
+        raise Refused(HTTPStatus.NOT_FOUND, "a model without explanations", "a model of a kind that has them", "-")
+
+    async def answer(images: list[bytes]) -> Response:
+        return Response(await predictor.explain(images[0]), media_type="image/png")
+
+    return await in_time(request, 1, answer)
 
 
 async def health(request: Request) -> Response:
-    return json_answer(request.app.state.predictor.health())
+    return json_answer(request.app.state.books.health())
 
 
 async def model_version(request: Request) -> Response:
-    return json_answer(request.app.state.predictor.model_version())
+    return json_answer(request.app.state.predictor.lane.version())
+
+
+async def in_time(request: Request, max_images: int, answer: Callable[[list[bytes]], Awaitable[Response]]) -> Response:
+    """Reads the images and answers them, each within the time that the config gives. Raises `Refused`: 408 for a client
+    that takes too long, 503 for us."""
+    state = request.app.state
+    predictor: Predictor = state.predictor
+    serving, limit_s = predictor.serving, predictor.serving.request_timeout_s
+    with state.memory.share() as take:
+        try:
+            async with asyncio.timeout(limit_s):
+                images = await read_images(request, int(serving.max_body_mib * BYTES_PER_MIB), max_images, take)
+        except TimeoutError:
+            predictor.observer.refused("slow")
+            raise too_slow(limit_s) from None
+        try:
+            async with asyncio.timeout(limit_s):
+                return await answer(images)
+        except TimeoutError:
+            predictor.observer.refused("timeout")
+            raise no_answer_in_time(limit_s) from None
+
+
+def read_asked(request: Request) -> Asked:
+    """`?top_k=`, `?keep=`, and who asks. Raises `Refused`."""
+    client = request.scope.get("state", {}).get("client")
+    if not request.scope["query_string"]:
+        return Asked(client=client)
+    query = request.query_params
+    keep = _flag(query.get("keep", ""))
+    if keep and (client is None or KEEP not in client.scopes):
+        raise Refused(HTTPStatus.FORBIDDEN, "keep=true", "a key with the scope `keep`", "ask for such a key")
+    return Asked(_top_k(query.get("top_k")), client, keep)
+
+
+def _top_k(text: str | None) -> int | None:
+    if text is None:
+        return None
+    if text.isascii() and text.isdecimal() and 1 <= int(text) <= MAX_TOP_K:
+        return int(text)
+    raise _wrong_query(f"top_k={text[:20]}", f"a whole number from 1 to {MAX_TOP_K}")
+
+
+def _flag(text: str) -> bool:
+    if text.lower() in (*TRUE, *FALSE):
+        return text.lower() in TRUE
+    raise _wrong_query(f"keep={text[:20]}", "true or false")
+
+
+def _wrong_query(got: str, allowed: str) -> Refused:
+    return Refused(HTTPStatus.UNPROCESSABLE_ENTITY, got, allowed, "correct the address")

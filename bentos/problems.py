@@ -1,12 +1,18 @@
 """Requests that can't be answered: one exception, one JSON form. A bad request never gets a 500."""
 
+import logging
+import math
+from collections.abc import Mapping
 from http import HTTPStatus
+from typing import Any
 
 from pydantic import BaseModel
+from pydantic_core import to_json
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
+from bentos.batcher import Closed, Overloaded
 from bentos.schemas import ErrorAnswer, Problem
 from vision.preprocess import FORMATS, ImageError
 
@@ -18,14 +24,17 @@ STATUS_OF_IMAGE = {
     "unsupported": HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     "too_many_pixels": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
 }
+COUNTED = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.SERVICE_UNAVAILABLE)
+"""Told to the observer where they arise."""
+FAULT = Problem(got="an internal error", allowed="an answer", do="try again; if it stays, tell the operator")
 IMAGE_ALLOWED = f"one whole image, {', '.join(FORMATS)}, within the service's size limits"
 
 
 class Refused(Exception):
-    """A request that the client can mend."""
+    """A request that the client can mend. `headers`: of the answer (`Retry-After`, `WWW-Authenticate`)."""
 
-    def __init__(self, status: int, got: str, allowed: str, do: str) -> None:
-        self.status = int(status)
+    def __init__(self, status: int, got: str, allowed: str, do: str, headers: Mapping[str, str] | None = None) -> None:
+        self.status, self.headers = int(status), dict(headers or {})
         self.problem = Problem(got=got, allowed=allowed, do=do)
         super().__init__(got)
 
@@ -35,8 +44,71 @@ def refused_image(error: ImageError) -> Refused:
     return Refused(status, str(error), IMAGE_ALLOWED, "send the image file itself, unchanged")
 
 
-def answer_refused(_: Request, error: Refused) -> Response:
-    return json_answer(ErrorAnswer(error=error.problem), error.status)
+def retry_after(seconds: float) -> dict[str, str]:
+    """Whole seconds, at least one, as HTTP has them."""
+    return {"Retry-After": str(max(1, math.ceil(seconds)))}
+
+
+def overloaded(error: Overloaded) -> Refused:
+    return Refused(
+        HTTPStatus.TOO_MANY_REQUESTS,
+        "more requests than this server can answer soon",
+        "requests at the rate that it answers them",
+        "try again after the seconds in Retry-After",
+        retry_after(error.retry_after_s),
+    )
+
+
+def stopping() -> Refused:
+    do = "try again; another server takes over"
+    return Refused(HTTPStatus.SERVICE_UNAVAILABLE, "a server that stops", "a running server", do, retry_after(1))
+
+
+def too_slow(limit_s: float) -> Refused:
+    return Refused(
+        HTTPStatus.REQUEST_TIMEOUT, f"a body that was not whole after {limit_s:g} s", "a faster upload", "send it again"
+    )
+
+
+def no_answer_in_time(limit_s: float) -> Refused:
+    return Refused(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        f"no answer within {limit_s:g} s",
+        "an image that is answered in that time",
+        "try again, with a smaller image if it was a large one",
+        retry_after(1),
+    )
+
+
+def refusal(error: Exception) -> Refused | None:
+    """How an error of the predictor is told; None for a fault of ours."""
+    match error:
+        case Refused():
+            return error
+        case ImageError():
+            return refused_image(error)
+        case Overloaded():
+            return overloaded(error)
+        case Closed():
+            return stopping()
+    return None
+
+
+def answer_error(request: Request, error: Exception) -> Response:
+    """For every error that `refusal` knows. What the predictor refused, it has counted itself."""
+    refused = refusal(error)
+    if isinstance(error, Refused) and refused.status not in COUNTED:
+        request.app.state.predictor.observer.refused(f"http_{refused.status}")
+    return json_answer(ErrorAnswer(error=refused.problem), refused.status, refused.headers)
+
+
+def error_entry(error: Exception) -> dict[str, Any]:
+    """An image's place among the results of several. A fault of ours goes to the log with its trace."""
+    refused = refusal(error)
+    if refused is None:
+        logging.getLogger("bentos").error("an image could not be answered", exc_info=error)
+        return ErrorAnswer(error=FAULT).model_dump()
+    return ErrorAnswer(error=refused.problem).model_dump()
 
 
 def answer_http_error(request: Request, error: HTTPException) -> Response:
@@ -51,8 +123,7 @@ def answer_http_error(request: Request, error: HTTPException) -> Response:
 
 def answer_fault(_: Request, __: Exception) -> Response:
     """Our fault: the log has the trace, the client gets none of it."""
-    problem = Problem(got="an internal error", allowed="an answer", do="try again; if it stays, tell the operator")
-    return json_answer(ErrorAnswer(error=problem), HTTPStatus.INTERNAL_SERVER_ERROR)
+    return json_answer(ErrorAnswer(error=FAULT), HTTPStatus.INTERNAL_SERVER_ERROR)
 
 
 def answer_gone(_: Request, __: ClientDisconnect) -> Response:
@@ -60,5 +131,7 @@ def answer_gone(_: Request, __: ClientDisconnect) -> Response:
     return Response(status_code=HTTPStatus.BAD_REQUEST)
 
 
-def json_answer(model: BaseModel, status: int = HTTPStatus.OK, headers: dict[str, str] | None = None) -> Response:
-    return Response(model.model_dump_json(), status, headers, media_type="application/json")
+def json_answer(
+    content: BaseModel | Mapping[str, Any], status: int = HTTPStatus.OK, headers: dict[str, str] | None = None
+) -> Response:
+    return Response(to_json(content), status, headers, media_type="application/json")

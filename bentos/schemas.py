@@ -1,6 +1,7 @@
 """What the service answers with, as JSON."""
 
-from typing import Any
+from datetime import datetime
+from typing import Any, Literal
 
 from pydantic import BaseModel
 
@@ -15,20 +16,42 @@ class ModelInfo(BaseModel):
 
 
 class ModelVersion(ModelInfo):
-    """GET /model/version: the model, and what it can say."""
+    """GET /model/version: the model, and what it can say. `title`: of the system, for people."""
 
+    title: str
     kind: str
     labels: tuple[str, ...]
     release_no: int
     confident_at: float
     input_side_px: int
+    engine: str
+    precision: str
+    """What the engine computes in: float32, bfloat16 or int8."""
+
+
+class RefusedRelease(BaseModel):
+    """Why the release that is asked for is not served, and the one before goes on."""
+
+    reason: str
+    at: datetime
+    tries: int
 
 
 class Health(BaseModel):
-    status: str
+    """GET /health: what this worker answers with, and what is wrong."""
+
+    status: Literal["ok", "degraded"]
     system: str
     version: int
     package_sha: str
+    release_no: int
+    engine: str
+    precision: str
+    queue_images: int
+    """Accepted and not answered, of this worker."""
+    records_lost: int
+    """Lines that could not be written since the last one that could."""
+    refused_release: RefusedRelease | None
 
 
 class Prediction(BaseModel):
@@ -39,6 +62,12 @@ class Prediction(BaseModel):
     prediction_id: str
     model: ModelInfo
     card: dict[str, Any] | None
+
+
+class Predictions(BaseModel):
+    """POST /predict with several images: for each, in order, its prediction or its error."""
+
+    results: list["Prediction | ErrorAnswer"]
 
 
 class Problem(BaseModel):

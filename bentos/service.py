@@ -1,23 +1,60 @@
 """The BentoML service: `bentoml serve` in the project's root, or a built bento. Loads no torch, mlflow or ray."""
 
-import os
+from typing import Any
 
 import bentoml
 
+from bentos.access_bind import bind_host, check_bind
+from bentos.access_gate import has_lock
+from bentos.access_guard import Guard, open_rules
+from bentos.books import Books
 from bentos.engine import ready_engine
 from bentos.http import attach, create_app
+from bentos.lane import open_lane
+from bentos.meter import Timed
 from bentos.predictor import Predictor
-from bentos.source import find_served
-from vision.errors import UserError
-
-REQUEST_TIMEOUT_S = 60
+from bentos.resources import worker_count
+from bentos.shortcut import Shortcut
+from bentos.source import find_served, find_serving, release_files, state_folder
+from configs.serving import ServingConfig
+from vision.errors import ClearError
 
 app = create_app()
+FREQUENT = ("/predict", "/explain", "/feedback")
+OWN_TIMEOUTS = 2
+"""Reading a body and answering it are bounded one after the other, with an error form of ours."""
+SPARE_S = 10.0
 
 
-# Loopback unless `--host` says otherwise: BentoML's own default is every interface, and there are no keys yet.
+def planned() -> dict[str, Any]:
+    """BentoML fixes the number of processes and its own timeout while it loads this module, before any hook runs."""
+    try:
+        serving, workers = (found := find_serving()), worker_count(found)
+    except ClearError:
+        serving, workers = ServingConfig(), 1  # `check` tells it, once the server really starts
+    return {"workers": workers, "traffic": {"timeout": OWN_TIMEOUTS * serving.request_timeout_s + SPARE_S}}
+
+
+def guarded(service: bentoml.Service) -> bentoml.Service:
+    """Keys, rates, limits and headers stand before BentoML's own endpoints too; what they refuse is timed as well."""
+    service.add_asgi_middleware(Timed)
+    service.add_asgi_middleware(Guard, holder=app)
+    service.add_asgi_middleware(Shortcut, own=app, paths=FREQUENT)
+    return service
+
+
+# Loopback unless `--host` says otherwise (BentoML's own default is every interface); then `check` wants keys.
+@guarded
 @bentoml.asgi_app(app, path="/")
-@bentoml.service(workers=1, traffic={"timeout": REQUEST_TIMEOUT_S}, http={"host": "127.0.0.1"})
+@bentoml.service(
+    **planned(),
+    metrics={"enabled": False},
+    http={"host": "127.0.0.1"},
+    # Our metrics and records tell more. A span for each request costs as much as the whole of our own HTTP layer:
+    # who exports traces sets `tracing.excluded_urls` in a BENTOML_CONFIG of his own, which goes before this.
+    logging={"access": {"enabled": False}},
+    tracing={"excluded_urls": ".*"},
+)
 class VisionService:
     """Answers about images with one model package."""
 
@@ -26,11 +63,22 @@ class VisionService:
         """Runs once, before any worker: without a package that proves itself the server says why and does not start."""
         try:
             served = find_served()
-            ready_engine(served.package, served.serving.threads)
-        except UserError as error:
+            check_bind(bind_host(), has_lock(served.serving.access, state_folder(), served.system))
+            ready_engine(served.package, served.serving.model_copy(update={"max_batch": 1}))
+        except ClearError as error:
             raise bentoml.exceptions.BentoMLConfigException(f"nothing to serve\n{error}") from None
 
-    def __init__(self) -> None:
-        served = find_served()
-        engine = ready_engine(served.package, served.serving.threads)
-        attach(app, Predictor(served, engine), threads=os.cpu_count() or 1)
+    @bentoml.on_startup
+    async def start(self) -> None:
+        """Once a worker, before it takes its first request."""
+        self.predictor = Predictor(open_lane(find_served()))
+        self.books = Books(self.predictor, state_folder(), release_files())
+        attach(app, self.predictor, self.books)
+        self.books.start()
+        app.state.rules = open_rules(self.predictor.lane.served, state_folder(), self.predictor.observer.refused)
+
+    @bentoml.on_shutdown
+    async def stop(self) -> None:
+        """Once the worker takes no more requests."""
+        await self.predictor.close()
+        await self.books.close()

@@ -1,5 +1,6 @@
-"""Which package this server answers with: the one inside the bento, else the champion of VISIONOPS_SYSTEM."""
+"""Which package this server answers with: the released one of its state folder, else the one that its bento carries."""
 
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -7,14 +8,16 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from configs.load import settings
+from configs.load import environment_overrides, settings
 from configs.paths import StatePaths
 from configs.serving import ServingConfig
+from configs.yaml_files import Layer, merged
 from vision.errors import UserError
 from vision.package import Card, Package, open_package
 from vision.release import RELEASE, Release, package_folder, read_release
 
 BENTO_PACKAGE = "package"
+CONFIG = "config.yaml"
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,7 @@ class Served:
 
     package: Package
     system: str
+    title: str
     serving: ServingConfig
     release: Release
     cards: dict[str, Card]
@@ -34,16 +38,72 @@ def find_served() -> Served:
 
 
 def find_release_file() -> Path:
-    """The bento's own release file where the code lies in a bento, else the one of the state folder."""
-    root = Path(__file__).resolve().parent.parent
-    if (root / BENTO_PACKAGE).is_dir():
-        return root / RELEASE
-    env = settings()
-    return StatePaths(env.state).release(env.system)
+    return present_release(release_files())
+
+
+def release_files() -> tuple[Path, ...]:
+    """Where a release may stand, best first: the state folder's, and in a bento its own, which is always there.
+
+    So an image follows the releases of a state folder as soon as that has one for its system, and without one it
+    answers with the package that it carries.
+    """
+    state, carried = StatePaths(state_folder()), _carried()
+    if carried is None:
+        return (state.release(settings().system),)
+    return state.release(yaml.safe_load((carried / CONFIG).read_text())["system"]), carried.parent / RELEASE
+
+
+def state_folder() -> Path:
+    """Where the service reads its releases and keys and writes its records.
+
+    BentoML starts a bento inside the bento's own folder, and whoever exports that takes along all that lies there. So
+    a bento that isn't told an absolute VISIONOPS_STATE has its state in the user's home.
+    """
+    state = settings().state
+    if state.is_absolute() or _carried() is None:
+        return state.absolute()
+    try:
+        return Path.home() / state
+    except RuntimeError:  # A container's user who isn't known there.
+        return Path(tempfile.gettempdir()) / state
+
+
+def _carried() -> Path | None:
+    """The package folder of the bento that this code lies in; None in the project."""
+    folder = Path(__file__).resolve().parent.parent / BENTO_PACKAGE
+    return folder if folder.is_dir() else None
+
+
+def present_release(files: tuple[Path, ...]) -> Path:
+    """The first that is there; the last one where none is."""
+    return next((path for path in files if path.is_file()), files[-1])
 
 
 def open_served(release_file: Path) -> Served:
     """The champion of a release file. Raises `UserError` where there is none, or its package is not what it says."""
+    release = _released(release_file)
+    package = open_package(package_folder(release_file, release.champion), release.champion.package_sha)
+    config = yaml.safe_load((package.folder / CONFIG).read_text())
+    return Served(
+        package=package,
+        system=config["system"],
+        title=config["title"],
+        serving=_serving(config, package.folder / CONFIG),
+        release=release,
+        cards=_cards(package.folder),
+    )
+
+
+def find_serving() -> ServingConfig:
+    """The settings alone, without a look at the package's other files. Raises `UserError` like `find_served`."""
+    release_file = find_release_file()
+    path = package_folder(release_file, _released(release_file).champion) / CONFIG
+    if not path.is_file():
+        raise UserError(f"{path} is not there", "a whole package", "fetch it again from the registry")
+    return _serving(yaml.safe_load(path.read_text()), path)
+
+
+def _released(release_file: Path) -> Release:
     release = read_release(release_file)
     if release is None:
         system = release_file.parent.name
@@ -52,27 +112,23 @@ def open_served(release_file: Path) -> Served:
             "a system with a released model; VISIONOPS_SYSTEM names the system, VISIONOPS_STATE the state folder",
             f"make train SYSTEM={system}",
         )
-    package = open_package(package_folder(release_file, release.champion), release.champion.package_sha)
-    config = yaml.safe_load((package.folder / "config.yaml").read_text())
-    return Served(
-        package=package,
-        system=config["system"],
-        serving=_serving(config, package.folder),
-        release=release,
-        cards=_cards(package.folder),
-    )
+    return release
 
 
-def _serving(config: dict[str, Any], folder: Path) -> ServingConfig:
-    """Only this section: a package of last year must be servable though training's settings have changed since."""
+def _serving(config: dict[str, Any], path: Path) -> ServingConfig:
+    """The environment over the package's own. Only this section: a package of last year must be servable though
+    training's settings have changed since."""
+    own, here = config.get("serving", {}), environment_overrides().get("serving", {})
     try:
-        return ServingConfig.model_validate(config.get("serving", {}))
+        return ServingConfig.model_validate(merged([Layer("environment", here), Layer(str(path), own)]))
     except ValidationError as error:
         first = error.errors()[0]
+        field = ".".join(map(str, first["loc"]))
+        where = "environment (VISIONOPS__SERVING__…)" if first["loc"] and first["loc"][0] in here else path
         raise UserError(
-            f"{folder / 'config.yaml'}: serving.{'.'.join(map(str, first['loc']))}: {first['msg']}",
+            f"{where}: serving.{field}: {first['msg']}",
             "settings that this version of the service knows",
-            "export the model again (make export), or serve it with the version that made it",
+            "correct the variable, or export the model again (make export), or serve it with the version that made it",
         ) from None
 
 

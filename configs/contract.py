@@ -9,7 +9,7 @@ from vision.settings import Section
 Severity = Literal["critical", "warning"]
 Rule = Literal[
     "readable", "modes", "width", "height", "labels_known", "blank_share", "burnt_share",
-    "images_per_class", "imbalance", "class_in_each_split", "split_shares", "in_a_split",
+    "images_per_class", "imbalance", "class_in_each_split", "split_shares", "in_a_split", "left_out",
     "exact_duplicate_one_split", "near_duplicate_one_split", "family_one_split",
     "exact_duplicate_one_label", "near_duplicate_one_label",
 ]  # fmt: skip
@@ -39,5 +39,6 @@ class ContractConfig(Section):
         return self
 
 
-# Perceptual hashes of two classes can be near without any mislabelling: worth a look, no reason to stop.
-DEFAULT_SEVERITY: dict[str, Severity] = {"near_duplicate_one_label": "warning"}
+# Perceptual hashes of two classes can be near without any mislabelling: worth a look, no reason to stop. An image left
+# out of the splits spoils nothing.
+DEFAULT_SEVERITY: dict[str, Severity] = {"near_duplicate_one_label": "warning", "left_out": "warning"}

@@ -14,7 +14,7 @@ from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSou
 
 from configs.mistakes import nearest, user_error
 from configs.schema import SystemConfig
-from configs.yaml_files import Layer, layers_of, merged, read_mapping, shown
+from configs.yaml_files import Layer, layers_of, merged, read_mapping, refuse_secrets, shown
 from vision.errors import UserError
 
 FOLDER = Path(__file__).parent
@@ -83,7 +83,10 @@ def load_system(name_or_path: str | Path, overrides: Mapping[str, Any] | None = 
     Raises `UserError` for all that is wrong at once: place, key, value, what is allowed.
     """
     path = _find(str(name_or_path))
+    refuse_secrets(overrides or {}, "override")
     layers = [Layer("override", _nested(overrides or {})), *_environment(), *layers_of(path)]
+    for layer in layers:
+        refuse_secrets(layer.values, layer.source)
     values = merged(layers)
     try:
         config = SystemConfig.model_validate(values)
@@ -96,6 +99,11 @@ def load_system(name_or_path: str | Path, overrides: Mapping[str, Any] | None = 
             "rename the file or correct `system:`; it can't be overridden",
         )
     return config
+
+
+def environment_overrides() -> dict[str, Any]:
+    """What `VISIONOPS__…` variables say, for who opens a config that was resolved elsewhere: a package's."""
+    return merged(_environment())
 
 
 def read_resolved(path: Path) -> SystemConfig:

@@ -9,7 +9,17 @@ import yaml
 
 from vision.errors import UserError
 
-SECRET_KEY = re.compile(r"passw(or)?d|secret|token|api_?key|private_?key|credential", re.IGNORECASE)
+SECRET_KEY = re.compile(r"passw(or)?d|secret|token|api_?key|private_?key|credential|webhook", re.IGNORECASE)
+SECRET_VALUE = re.compile(
+    r"://[^\s/@:]*:[^\s/@]+@"  # a password in a URL
+    r"|[?&](token|key|api_?key|sig|signature|secret|password|access_token)=[^&\s]"
+    r"|://(hooks\.slack|[a-z.]*discord(app)?\.com/api/webhooks|[a-z0-9.-]*webhook)"
+    r"|-----BEGIN [A-Z ]*PRIVATE KEY"
+    r"|\b(gh[pousr]_|github_pat_|glpat-|xox[abprs]-|sk-|AKIA|AIza|hf_)[A-Za-z0-9_-]{12,}"
+    r"|\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.",  # a JSON web token
+    re.IGNORECASE,
+)
+"""What services hand out as secrets, by its form; whatever key it stands under."""
 
 
 class Layer(NamedTuple):
@@ -110,17 +120,27 @@ def _merge(base: Any, top: Any) -> Any:
 
 
 def refuse_secrets(values: Any, source: str, path: tuple[str, ...] = ()) -> None:
-    """Raises `UserError`, without the value, for a key that looks like a secret's and has a value."""
+    """Raises `UserError`, without the value, for a key that looks like a secret's and has a value, or such a value."""
+    if isinstance(values, str) and SECRET_VALUE.search(values):
+        raise _secret(source, path)
     items = values.items() if isinstance(values, Mapping) else enumerate(values) if isinstance(values, list) else ()
     for key, value in items:
         here = (*path, str(key))
-        if isinstance(key, str) and SECRET_KEY.search(key) and value not in (None, "", {}, []):
-            raise UserError(
-                f"{source}: {'.'.join(here)} looks like a secret (its value is not shown)",
-                "no passwords, tokens or keys in a YAML file, which is versioned and copied into every model package",
-                "take it out, change it if it was ever committed, and hand it over in the environment or .env",
-            )
+        # A section `token:` holds settings, and a `*_file` names a place: only a plain value is a secret itself.
+        plain = not isinstance(value, Mapping) and value not in (None, "", [])
+        if plain and isinstance(key, str) and SECRET_KEY.search(key) and not key.endswith("_file"):
+            raise _secret(source, here)
         refuse_secrets(value, source, here)
+
+
+def _secret(source: str, path: tuple[str, ...]) -> UserError:
+    return UserError(
+        f"{source}: {'.'.join(path)} looks like a secret (its value is not shown)",
+        "no passwords, tokens, keys or webhooks in a system's config, which is recorded in MLflow and copied into every "
+        "model package",
+        "take it out, change it if others may have seen it, and hand it over by its own variable (VISIONOPS_…, see "
+        ".env.example) in the environment or .env",
+    )
 
 
 def shown(path: Path) -> str:

@@ -18,6 +18,7 @@ from vision.settings import Section
 from vision.verdict import Verdict
 
 SHOWN = 20
+KINDS = 6
 SITE = "contract"
 
 
@@ -180,6 +181,9 @@ def _observed(table: Table, rule: ColumnRule, failing: int) -> str:
     text = f"{failing} of {len(values)} {table.noun} outside"
     if rule.expectation == "ExpectColumnValuesToBeBetween" and values.notna().any():
         text += f"; {rule.column} from {_short(values.min())} to {_short(values.max())}"
+    if rule.expectation == "ExpectColumnValuesToBeNull" and values.notna().any():
+        kinds = values.dropna().str.partition(":")[0].value_counts(sort=True).sort_index(kind="stable")
+        text += f": {', '.join(f'{count} {kind}' for kind, count in kinds.head(KINDS).items())}"
     return text
 
 

@@ -7,11 +7,14 @@ import pandas as pd
 from configs.contract import ContractConfig
 from expectations.rules import SPLITS, ColumnRule, Table, at_most, between, empty, in_set
 
+SHOWN = 20
+
 
 def images_table(splits: pd.DataFrame, contract: ContractConfig, labels: Sequence[str]) -> Table:
     """All rows, the unreadable ones included: these have no size or mode, and only `readable` counts them."""
     rows = splits[["path", "label", "error", "mode", "width_px", "height_px", "blank", "burnt"]].copy()
-    rows["has_split"] = splits["error"].notna() | splits["split"].isin(SPLITS)
+    rows["left_out"] = splits.get("left_out")
+    rows["has_split"] = splits["error"].notna() | splits["split"].isin(SPLITS) | rows["left_out"].notna()
     return Table("images", "images", ("path",), rows, _rules(contract, labels))
 
 
@@ -21,11 +24,16 @@ def _rules(contract: ContractConfig, labels: Sequence[str]) -> tuple[ColumnRule,
     return (
         # A readable image has no error, so an error is what is unexpected here.
         empty("readable", "error", f"{at_most(unreadable)} unreadable", unreadable),
-        in_set("labels_known", "label", list(labels), f"one of {', '.join(labels)}"),
+        in_set("labels_known", "label", list(labels), f"one of {_listed(labels)}"),
         in_set("modes", "mode", list(contract.modes), f"one of {', '.join(contract.modes)}"),
         between("width", "width_px", f"{low} to {high} px", low, high),
         between("height", "height_px", f"{low} to {high} px", low, high),
         in_set("blank_share", "blank", [False], f"{at_most(blank)} blank", blank),
         in_set("burnt_share", "burnt", [False], f"{at_most(burnt)} burnt out", burnt),
         in_set("in_a_split", "has_split", [True], "every readable image in train, val or test"),
+        empty("left_out", "left_out", "no image left out of the splits", 0.0),
     )
+
+
+def _listed(labels: Sequence[str]) -> str:
+    return ", ".join(labels[:SHOWN]) + (f" and {len(labels) - SHOWN:,} more" if len(labels) > SHOWN else "")

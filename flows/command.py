@@ -3,17 +3,24 @@
 0 done, 1 fault, 2 the user's mistake, 3 a verdict against (contract or gate).
 """
 
+import signal
 import sys
+import threading
 import traceback
 from argparse import ArgumentParser
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from prefect import Flow
 from prefect.client.schemas.objects import State
+from prefect.exceptions import MissingResult
 
-from configs.load import load_system, settings
+from configs.load import settings
+from configs.yaml_files import refuse_secrets
 from tasks.environment import prepare
-from vision.errors import MachineError, UserError
+from tasks.machine_faults import explained, redacted
+from tasks.run import open_run
+from vision.errors import UserError
 
 DONE, FAULT, MISTAKE, AGAINST = 0, 1, 2, 3
 Options = Callable[[ArgumentParser], None]
@@ -27,32 +34,47 @@ def main(flow: Flow, options: Options = lambda parser: None, argv: Sequence[str]
     asked = vars(_parser(flow, options).parse_args(argv))
     verbose, pairs, system = asked.pop("verbose"), asked.pop("set"), asked.pop("system")
     prepare(verbose)
-    return guarded(lambda: _run(flow, system, pairs, asked), verbose)
+    with sigterm_stops():
+        return guarded(lambda: _run(flow, system, pairs, asked), verbose)
+
+
+@contextmanager
+def sigterm_stops() -> Iterator[None]:
+    """SIGTERM ends the work inside as Ctrl-C does. Prefect has the signal while a flow runs, and sends it on after."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def guarded(work: Callable[[], int], verbose: bool) -> int:
     """`work()`'s exit code, or that of what it raised, told in one message."""
     try:
         return work()
-    except UserError as error:
-        if verbose:
-            traceback.print_exc()
-        return complain(str(error), MISTAKE)
-    except MachineError as error:
-        if verbose:
-            traceback.print_exc()
-        return complain(f"{error}\n  finished stages are kept; run it again to go on", FAULT)
     except KeyboardInterrupt:
         return complain("stopped; what was finished is kept, run it again to go on", FAULT)
     except Exception as error:
         if verbose:
-            traceback.print_exc()
-        hint = "finished stages are kept; run it again, with -v for the traceback"
-        return complain(f"{type(error).__name__}: {error}\n  {hint}", FAULT)
+            print(redacted(traceback.format_exc()), file=sys.stderr)
+        return _tell(error)
+
+
+def _tell(error: Exception) -> int:
+    clear = explained(error)
+    if isinstance(clear, UserError):
+        return complain(str(clear), MISTAKE)
+    if clear is not None:
+        return complain(f"{clear}\n  finished stages are kept; run it again to go on", FAULT)
+    hint = "finished stages are kept; run it again, with -v for the traceback"
+    return complain(f"{type(error).__name__}: {error}\n  {hint}", FAULT)
 
 
 def complain(message: str, code: int) -> int:
-    print(f"\nerror: {message}", file=sys.stderr)
+    print(f"\nerror: {redacted(message)}", file=sys.stderr)
     return code
 
 
@@ -60,6 +82,7 @@ def overrides(pairs: Sequence[str]) -> dict[str, str]:
     """`KEY=VALUE` strings to a dict. Raises `UserError` for one without `=`."""
     for pair in pairs:
         if "=" not in pair:
+            refuse_secrets(pair, "command line", ("--set",))
             raise UserError(f"--set {pair}", "KEY=VALUE, as in training.batch_size=16", "add the value")
     return dict(pair.split("=", 1) for pair in pairs)
 
@@ -76,8 +99,9 @@ def _parser(flow: Flow, options: Options) -> ArgumentParser:
 
 
 def _run(flow: Flow, system: str | None, pairs: Sequence[str], more: dict) -> int:
+    refuse_secrets(more.get("reason", ""), "command line", ("--reason",))
     changes, system = overrides(pairs), system or settings().system
-    load_system(system, changes)
+    open_run(system, changes)  # a wrong config, an unwritable folder, a registry that is away: told within seconds
     return finish(flow(system=system, overrides=changes, **more, return_state=True))
 
 
@@ -85,6 +109,9 @@ def finish(state: State) -> int:
     """Prints how the flow ended and turns it into an exit code. Raises what the flow raised."""
     if state.name == "ContractFailed":
         return complain(f"the data contract failed\n{state.message}", AGAINST)
-    outcome = state.result(raise_on_failure=True)
+    try:
+        outcome = state.result(raise_on_failure=True)
+    except MissingResult:  # a server too busy to answer in time: what it has of the ended flow is name and message
+        outcome = {"text": f"{state.name}: {state.message}"}
     print(outcome["text"] if "text" in outcome else "\n".join(f"{key}: {value}" for key, value in outcome.items()))
     return AGAINST if state.name == "Rejected" else DONE

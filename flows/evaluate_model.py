@@ -30,7 +30,8 @@ def evaluate_model(
     images: which split to measure on: test, val, train, or all.
     """
     run = open_run(system, overrides, reason)
-    with run.single_flight(), ray_session():
+    # A version that is stored already is checked out beside; the data as it is now is the one that a training reads.
+    with run.single_flight(f"checkout-{data_commit.replace('/', '-')}" if data_commit else "training"), ray_session():
         chosen = choose_package(run, Path(package) if package else None)
         if data_commit:
             run = run.model_copy(update={"dataset_folder": run.folder / "checkouts" / data_commit})

@@ -52,7 +52,9 @@ def ask(run: Run, outcome: dict) -> int:
     from tasks.smoke import serving
 
     rows = pd.read_parquet(outcome["rows"]).sample(frac=1, random_state=0).head(QUESTIONS)
-    env, log = {"BENTOML_HOME": str(bento_home(run.state.root))}, run.folder / "demo-server.log"
+    # A state of its own: the bento answers with what it carries, and nobody takes these for a user's requests.
+    env = {"BENTOML_HOME": str(bento_home(run.state.root)), "VISIONOPS_STATE": str(run.folder / "demo-state")}
+    log = run.folder / "demo-server.log"
     right = 0
     # trust_env: a proxy that the shell names has nothing to do with this machine's own port.
     with (

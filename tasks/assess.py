@@ -43,7 +43,9 @@ def assess(run: Run, package: Package, splits: StageResult, images: str) -> Stag
         with progress("assess") as bar:
             scored = evaluate_package(package, run.dataset_folder, rows, run.config.evaluation, folder, bar)
         found = scored.evaluation
-        learning(package.spec.kind).draw(found, scored.outputs, scored.images, package.spec, folder)
+        learning(package.spec.kind).draw(
+            found, scored.outputs, scored.images, package.spec, folder, run.config.evaluation.grid_images
+        )
         (folder / "images.npy").unlink()
         (folder / "metrics.json").write_text(json.dumps(stored(found.metrics), indent=1))
         found.per_class.to_csv(folder / "per_class.csv", index=False)

@@ -44,7 +44,8 @@ def smoke(run: Run, package: StageResult, bento: StageResult) -> StageResult:
         from tasks.smoke import serving
         from tasks.smoke import smoke as ask
 
-        env = {"BENTOML_HOME": str(bento_home(run.state.root))}
+        # A state of its own: the bento shall answer with what it carries, and its golden images are nobody's requests.
+        env = {"BENTOML_HOME": str(bento_home(run.state.root)), "VISIONOPS_STATE": str(folder / "state")}
         with serving(bento.made["tag"], folder, folder / "server.log", env) as server:
             verdict = ask(server.url, open_package(run.packages / package.made["package_sha"]))
         return {"verdict": verdict.model_dump(mode="json"), "ready_s": round(server.ready_s, 2)}

@@ -4,13 +4,14 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import yaml
+from filelock import FileLock
 
-from vision.errors import UserError
+from vision.errors import MachineError, UserError
 from vision.lineage import sha256_json
 from vision.package import Package, open_package, sha256_file
 from vision.release import RELEASE, ReleasedModel, first_release
@@ -34,23 +35,50 @@ def build_bento(
 
     project: the folder of bentofile.yaml. labels: further labels, for lineage. A bento of the same package and code is
     kept; one of the same package and older code is replaced.
-    Raises `UserError` when the tag belongs to another package, or the build fails.
+    Raises `UserError` when the tag belongs to another package, `MachineError` when the build fails.
     """
     package = open_package(package_folder)
     tag = bento_tag(system, version)
     wanted = {**labels, "package_sha": package.package_sha, "source_sha": source_sha(project)}
-    found = stored_labels(home, tag)
-    if found is not None:
-        if found.get("package_sha") != package.package_sha:
+    with _scratch(home, tag) as folder:
+        found = stored_labels(home, tag)
+        if found is not None and found.get("package_sha") != package.package_sha:
             raise _taken(tag, home, found, package)
-        if found.get("source_sha") == wanted["source_sha"]:
+        if found is not None and found.get("source_sha") == wanted["source_sha"]:
             return tag
-        _bentoml(["delete", "--yes", tag], home, project)
-    with tempfile.TemporaryDirectory(prefix="visionops-bento-") as folder:
-        context = Path(folder)
+        context, own_home = folder / "context", folder / "home"
+        context.mkdir()
         _lay_out(context, project, package, version)
-        _bentoml(["build", str(context), *_options(tag, wanted)], home, context)
+        _bentoml(["build", str(context), *_options(tag, wanted)], own_home, context)
+        _publish(bento_folder(own_home, tag), bento_folder(home, tag), folder / "old")
     return tag
+
+
+@contextmanager
+def _scratch(home: Path, tag: str) -> Iterator[Path]:
+    """An empty folder on the store's disk, one builder of a tag at a time; a killed build's leavings go first.
+
+    BentoML copies file by file into its store, so a killed copy would look like a bento: ours is built in a store of
+    its own and renamed into `home`.
+    """
+    folder = home / "building" / tag.replace(":", "-")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{folder}.lock"):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _publish(built: Path, target: Path, old: Path) -> None:
+    """Two renames, where a bento is replaced. BentoML finds out anew which version is its latest."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.exists():
+        target.rename(old)
+    built.rename(target)
+    (target.parent / "latest").unlink(missing_ok=True)
 
 
 def bento_folder(home: Path, tag: str) -> Path:
@@ -104,7 +132,7 @@ def _bentoml(arguments: list[str], home: Path, cwd: Path) -> None:
         command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=BUILD_TIMEOUT_S, check=False
     )
     if done.returncode != 0:
-        raise UserError(
+        raise MachineError(
             f"`bentoml {arguments[0]}` failed: {(done.stderr or done.stdout).strip()[-2000:]}",
             "a build that ends with code 0",
             "mend what the message names; BENTOML_HOME must be writable",

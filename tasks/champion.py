@@ -1,12 +1,13 @@
 """The package that a registry alias points to, opened and checked."""
 
 import shutil
-import tempfile
 from pathlib import Path
+
+from filelock import FileLock
 
 from tasks.run import Run
 from tasks.tracking import CHAMPION, alias_version
-from vision.errors import UserError
+from vision.errors import ClearError, MachineError
 from vision.package import Package, open_package
 from vision.settings import Section
 
@@ -17,7 +18,7 @@ class RegisteredPackage(Section):
 
 
 def open_champion(run: Run) -> RegisteredPackage | None:
-    """The champion's package, None while the system has no champion. Raises `UserError` when it is damaged."""
+    """The champion's package, None while the system has no champion. Raises `MachineError` when it is damaged."""
     version = alias_version(run.tracker(), CHAMPION)
     if version is None:
         return None
@@ -31,11 +32,15 @@ def fetch_package(run: Run, version: int, package_sha: str) -> Path:
     if folder.is_dir():
         return folder
     run.packages.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=run.packages))
-    try:
-        _download(run, version, package_sha, partial).rename(folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    partial = run.packages / f".partial-{package_sha}"
+    with FileLock(run.folder / "packages.lock"):
+        if not folder.is_dir():
+            shutil.rmtree(partial, ignore_errors=True)  # a killed download's
+            partial.mkdir()
+            try:
+                _download(run, version, package_sha, partial).rename(folder)
+            finally:
+                shutil.rmtree(partial, ignore_errors=True)
     return folder
 
 
@@ -48,9 +53,9 @@ def _download(run: Run, version: int, package_sha: str, partial: Path) -> Path:
             f"models:/{run.config.system}/{version}", dst_path=str(partial), tracking_uri=run.tracking_uri
         )
         return open_package(Path(got), package_sha).folder
-    except (mlflow.exceptions.MlflowException, OSError, UserError) as error:
-        why = error.got if isinstance(error, UserError) else error
-        raise UserError(
+    except (mlflow.exceptions.MlflowException, OSError, ClearError) as error:
+        why = error.got if isinstance(error, ClearError) else error
+        raise MachineError(
             f"version {version} of {run.config.system} is neither in {run.packages / package_sha} nor whole in the "
             f"registry: {why}",
             "a registered version whose package can be read",

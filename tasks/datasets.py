@@ -29,10 +29,9 @@ def open_repo(repo: Path, remote: str) -> Any:
 
     logging.getLogger("dvc").setLevel(logging.WARNING)  # its import sets INFO, with advice for people at a terminal
     repo.mkdir(parents=True, exist_ok=True)
-    if not (repo / ".git").is_dir():
-        git(repo, "init", "-q", "-b", "main")
+    git(repo, "init", "-q", "-b", "main")  # leaves a whole repository as it is, and mends half a one
     if not (repo / ".dvc" / "config").is_file():
-        Repo.init(str(repo)).close()
+        Repo.init(str(repo), force=True).close()
     dvc = Repo(str(repo))
     with dvc.config.edit("repo") as config:
         config["core"].update(analytics=False, check_update=False, autostage=False, remote="storage")
@@ -49,8 +48,7 @@ def add_version(repo: Path, name: str, remote: str) -> dict[str, Any]:
     Returns {dvc_md5, files, commit}. The same content gives the same hash and no new commit.
     """
     with FileLock(repo.with_name(f".{repo.name}.lock")), redirect_stdout(io.StringIO()):
-        # Ours alone, and we hold the lock: a process that was killed left it.
-        (repo / ".git" / "index.lock").unlink(missing_ok=True)
+        _clear_up(repo, name)
         dvc = open_repo(repo, remote)
         try:
             dvc.add(str(repo / name))
@@ -63,6 +61,26 @@ def add_version(repo: Path, name: str, remote: str) -> dict[str, Any]:
         if git(repo, "status", "--porcelain", "--", pointer, ".gitignore", ".dvc"):
             git(repo, "commit", "-q", "-m", f"{name}: {out['nfiles']} files, {out['md5']}")
         return {"dvc_md5": out["md5"], "files": out["nfiles"], "commit": git(repo, "rev-parse", "HEAD")}
+
+
+def _clear_up(repo: Path, name: str) -> None:
+    """The repository is ours alone and we hold its lock: any lock in it is one that a killed process left.
+
+    DVC's rwlock names a process by its id, which may belong to another by now, and a torn one is refused for ever; so
+    is a torn pointer, which the data makes again.
+    """
+    for lock in (*(repo / ".git").rglob("*.lock"), repo / ".dvc" / "tmp" / "rwlock"):
+        lock.unlink(missing_ok=True)
+    pointer = repo / f"{name}.dvc"
+    if pointer.is_file() and not _is_whole(pointer):
+        pointer.unlink()
+
+
+def _is_whole(pointer: Path) -> bool:
+    try:
+        return {"md5", "path"} <= set(yaml.safe_load(pointer.read_text())["outs"][0])
+    except (yaml.YAMLError, TypeError, KeyError, IndexError):
+        return False
 
 
 def get_version(repo: Path, name: str, commit: str, folder: Path) -> dict[str, Any]:

@@ -3,12 +3,16 @@
 import logging
 import os
 
-from vision.errors import ClearError
+from tasks.machine_faults import explained
+from tasks.reaper import guard
 
 QUIET = {
     "DO_NOT_TRACK": "1",
     "RAY_USAGE_STATS_ENABLED": "0",
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    # Its own seven tries with doubling pauses take minutes; these take some fifteen seconds.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "4",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
     "GX_ANALYTICS_ENABLED": "false",
     "BENTOML_DO_NOT_TRACK": "True",
@@ -19,9 +23,9 @@ QUIET = {
 
 
 class UserErrorFilter(logging.Filter):
-    """Lets a user's mistake into the log once, without a traceback: Prefect reports it for task, flow and worker.
+    """Lets a clear error into the log once, without a traceback: Prefect reports it for task, flow and worker.
 
-    off: leaves everything as it is. at_edge: a command prints the mistake itself at its end, so the log stays silent.
+    off: leaves everything as it is. at_edge: a command prints what was raised itself at its end, so the log stays silent.
     """
 
     off = False
@@ -32,12 +36,14 @@ class UserErrorFilter(logging.Filter):
         if self.off:
             return True
         error = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
-        if isinstance(error, ClearError):
-            fresh = error is not self.told and not self.at_edge
-            self.told = error
-            record.msg, record.args, record.exc_info, record.exc_text = str(error), (), None, None
+        if error is not None and self.at_edge:
+            return False
+        if error is not None and (clear := explained(error)):
+            fresh, self.told = error is not self.told, error
+            record.msg, record.args, record.exc_info, record.exc_text = str(clear), (), None, None
             return fresh
-        if "UserError: " in (text := record.getMessage()) or "MachineError: " in text:
+        text = record.getMessage()
+        if "UserError: " in text or "MachineError: " in text or (self.at_edge and "encountered an exception" in text):
             record.msg, record.args = text.partition("(")[0], ()
         return True
 
@@ -54,6 +60,7 @@ def prepare(verbose: bool | None = None) -> None:
         FILTER.off, FILTER.at_edge = verbose, True
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
+    guard()
     for name in ("alembic", "mlflow", "git", "great_expectations", "fsspec", "matplotlib", "dvc"):
         logging.getLogger(name).setLevel(logging.WARNING)
     # The last is a worker's: it reports there what a flow raised.

@@ -50,7 +50,6 @@ def _evaluate(run: Run, dataset: Dataset, cache: StageResult, model: StageResult
     from vision.data.cache import ImageCache
     from vision.evaluation.plots import training_curves
     from vision.kinds import learning
-    from vision.preprocess import centre_crop
     from vision.training.predict import predict
 
     store, kind, spec = ImageCache.open(cache.folder), learning(run.config.kind), _spec(run.config, dataset)
@@ -63,8 +62,7 @@ def _evaluate(run: Run, dataset: Dataset, cache: StageResult, model: StageResult
     temperature = kind.calibrate(outputs["val"], kind.targets(rows["val"], dataset.labels))
     spec = spec.model_copy(update={"temperature": temperature})
     found = kind.evaluate(outputs["test"], rows["test"], spec, run.config.evaluation)
-    crops = centre_crop(store.images[store.indices("test")], spec.input)
-    pictures = kind.draw(found, outputs["test"], crops, spec, folder)
+    pictures = kind.draw(found, outputs["test"], store.crops("test"), spec, folder, run.config.evaluation.grid_images)
     pictures.append(training_curves(json.loads((model.folder / "history.json").read_text()), folder / "curves.png"))
     _write(folder, spec, found)
     made = {"headline": found.headline, "metrics": stored(found.metrics), "temperature": temperature}

@@ -5,8 +5,6 @@ from tasks.split import SPLITS
 from tasks.stage_task import stage_task
 from tasks.stages import StagePlan, StageResult, run_stage
 
-GRID_IMAGES = 25
-
 
 @stage_task("explore", tags=["data"])
 def explore(run: Run, splits: StageResult) -> StageResult:
@@ -18,10 +16,10 @@ def explore(run: Run, splits: StageResult) -> StageResult:
         from vision.evaluation.galleries import sample_grid
         from vision.evaluation.plots import class_distribution
 
-        table = pd.read_parquet(splits.folder / SPLITS)
+        table = pd.read_parquet(splits.folder / SPLITS, columns=["path", "label", "split"])
         pictures = [
             class_distribution(table, folder / "classes.png"),
-            sample_grid(table, run.dataset_folder, folder / "samples.png"),
+            sample_grid(table, run.dataset_folder, folder / "samples.png", run.config.evaluation.grid_images),
         ]
         counts = table.loc[table["split"].notna(), "label"].value_counts()
         return {
@@ -31,6 +29,7 @@ def explore(run: Run, splits: StageResult) -> StageResult:
 
     plan = StagePlan(
         stage="explore",
+        section={"grid_images": run.config.evaluation.grid_images},
         inputs={"split_sha": splits.made["split_sha"]},
         roots=("vision.evaluation.plots", "vision.evaluation.galleries", "vision.preprocess"),
     )

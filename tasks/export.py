@@ -1,5 +1,7 @@
 """From a trained network to a sealed model package, if the exported graph says what the network says."""
 
+import json
+import logging
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,11 +12,12 @@ from tasks.evaluate import trained_model
 from tasks.run import Run
 from tasks.split import SPLITS
 from tasks.stage_task import stage_task
-from tasks.stages import StagePlan, StageResult, run_stage
+from tasks.stages import StagePlan, StageResult, run_stage, write_json
 from tasks.trained import Trained, upstream
+from vision.errors import ClearError
 from vision.evaluation.config import EvaluationConfig
 from vision.lineage import PROJECT
-from vision.package import Spec, sha256_file
+from vision.package import Spec, open_package, sha256_file
 
 PARITY_IMAGES = 64
 GOLDEN_IMAGES = 8
@@ -31,9 +34,10 @@ def export(run: Run, trained: Trained) -> StageResult:
 
         served = trained_model(run, trained.dataset, trained.model)
         files = _export_graphs(run, trained, served, folder)
-        exported, images = onnx_run(files["model.onnx"]), trained.images("test", run.config.input)
+        exported, images = onnx_run(files["model.onnx"]), trained.crops("test")
         parity = check_parity(torch_run(served), exported, images[:PARITY_IMAGES], answering(run.config.kind))
-        metrics = trained.evaluation.made["metrics"] | _measure(exported, images, run.config.evaluation, files)
+        measured = _measured_once(folder, lambda: _measure(exported, images, run.config.evaluation, files))
+        metrics = trained.evaluation.made["metrics"] | measured
         sha = _assemble(run, trained, files, metrics, exported) if parity.passed else None
         return {"package_sha": sha, "parity": parity.model_dump(mode="json"), "metrics": metrics}
 
@@ -51,8 +55,19 @@ def export(run: Run, trained: Trained) -> StageResult:
         roots=("vision.export.assemble", "vision.export.onnx", "vision.export.explain", "vision.export.parity",
                "vision.export.reference", "vision.export.runtime", "vision.evaluation.latency",
                "vision.evaluation.card", f"vision.kinds.{config.kind}", f"vision.kinds.{config.kind}_learning"),
+        resumable=True,
     )  # fmt: skip
-    return run_stage(run.stages, plan, work, whole=lambda made: (run.packages / (made["package_sha"] or "")).is_dir())
+    return run_stage(run.stages, plan, work, whole=lambda made: _is_whole(run, made["package_sha"]))
+
+
+def _is_whole(run: Run, sha: str | None) -> bool:
+    """A graph that failed its parity made no package: that verdict stands. A damaged package is made again."""
+    try:
+        return sha is None or open_package(run.packages / sha, sha).package_sha == sha
+    except ClearError as error:
+        if (run.packages / sha).is_dir():
+            logging.getLogger(__name__).warning("%s; it is made again", error.got)
+        return False
 
 
 def _export_graphs(run: Run, trained: Trained, served, folder: Path) -> dict[str, Path]:
@@ -70,6 +85,16 @@ def _export_graphs(run: Run, trained: Trained, served, folder: Path) -> dict[str
     return files
 
 
+def _measured_once(folder: Path, measure: Callable[[], dict[str, float]]) -> dict[str, float]:
+    """The figures that differ each time and go into the package: one that was killed after them goes on with them, so
+    that it makes the same package and not a second one.
+    """
+    kept = folder / "measured.json"
+    if not kept.is_file():
+        write_json(kept, measure())
+    return json.loads(kept.read_text())
+
+
 def _measure(exported: Callable, images, config: EvaluationConfig, files: dict[str, Path]) -> dict[str, float]:
     """Latency of the exported graph on this machine's CPU, and its size."""
     from vision.evaluation.latency import profile_latency, size_mib
@@ -79,8 +104,6 @@ def _measure(exported: Callable, images, config: EvaluationConfig, files: dict[s
 
 
 def _assemble(run: Run, trained: Trained, files: dict[str, Path], metrics: dict, exported: Callable) -> str:
-    import json
-
     import numpy as np
 
     from vision.export.assemble import PackageParts, assemble_package
@@ -93,7 +116,8 @@ def _assemble(run: Run, trained: Trained, files: dict[str, Path], metrics: dict,
     outputs = {name: dict(np.load(trained.evaluation.folder / f"outputs_{name}.npz")) for name in rows}
     reference_table(rows, outputs, spec).to_parquet(folder / "reference.parquet", index=False)
     golden = [(run.dataset_folder / path).read_bytes() for path in pick_golden(rows["test"], GOLDEN_IMAGES)]
-    shutil.rmtree(folder / "golden", ignore_errors=True)
+    for left in (folder / "golden", *folder.glob(".partial-*")):  # a killed run's
+        shutil.rmtree(left, ignore_errors=True)
     write_golden(folder, golden, spec, exported)
     lineage = upstream(run, trained)
     (folder / "model_card.md").write_text(_card(run, trained, spec, lineage))
@@ -106,7 +130,7 @@ def _assemble(run: Run, trained: Trained, files: dict[str, Path], metrics: dict,
         golden=folder / "golden",
         cards=run.config.cards,
     )
-    return assemble_package(run.packages, parts)
+    return assemble_package(run.packages, parts, scratch=folder)
 
 
 def _card(run: Run, trained: Trained, spec: Spec, lineage: dict) -> str:

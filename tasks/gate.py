@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from tasks.champion import RegisteredPackage, open_champion
 from tasks.progress import progress
+from tasks.restore import restore_champion
 from tasks.run import Run
 from tasks.stage_task import stage_task
 from tasks.stages import StagePlan, StageResult, run_stage
@@ -15,12 +16,13 @@ from vision.evaluation.undefined import restored, stored
 from vision.verdict import Verdict
 
 if TYPE_CHECKING:
-    from vision.evaluation.checks import GateInput
+    from vision.evaluation.checks import Check, GateInput
 
 
 @stage_task("gate", tags=["evaluation"])
 def gate(run: Run, trained: Trained, package: StageResult) -> StageResult:
     """`made`: verdict, champion (version and figures on the same images, or None)."""
+    restore_champion(run)
     champion = open_champion(run)
     if champion is not None and champion.package.package_sha == package.made["package_sha"]:
         champion = None  # it is the champion: there is nobody else to meet
@@ -30,8 +32,9 @@ def gate(run: Run, trained: Trained, package: StageResult) -> StageResult:
         from vision.evaluation.gate import verdict as judged
 
         candidate = replace(gate_input("candidate", trained.found()), metrics=restored(package.made["metrics"]))
-        other = _champion_input(run, trained, champion, folder) if champion else None
-        found = checks(candidate, other, run.config.gate)
+        stranger = _stranger(trained, champion) if champion else None
+        other = _champion_input(run, trained, champion, folder) if champion and not stranger else None
+        found = (*checks(candidate, other, run.config.gate), *([stranger] if stranger else []))
         verdict = judged(found)
         parity = Verdict.model_validate(package.made["parity"])
         if not parity.passed:
@@ -54,6 +57,14 @@ def gate(run: Run, trained: Trained, package: StageResult) -> StageResult:
                f"vision.kinds.{run.config.kind}_learning"),
     )  # fmt: skip
     return run_stage(run.stages, plan, work)
+
+
+def _stranger(trained: Trained, champion: RegisteredPackage) -> "Check | None":
+    """A champion of other classes than the data has now can't be met; None for one that can."""
+    from vision.evaluation.paired import no_common_label
+
+    known, labels = set(champion.package.spec.labels), set(trained.rows("test")["label"])
+    return None if known & labels else no_common_label(f"v{champion.version}", known, labels)
 
 
 def _champion_input(run: Run, trained: Trained, champion: RegisteredPackage, scratch: Path) -> "GateInput":

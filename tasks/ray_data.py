@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from tasks.ray_session import on_ray
 from vision.data.cache import create_cache, fill_cache
-from vision.data.manifest import describe_files, list_images, write_manifest
+from vision.data.manifest import describe_files, join_manifests, list_images, write_manifest
 from vision.errors import UserError
 from vision.package import InputSpec
 
@@ -25,7 +26,7 @@ Work = Callable[[pd.DataFrame], int]
 """Takes one small table and returns how many images it has dealt with."""
 
 
-def describe_on_ray(root: Path, out: Path, on_progress: OnProgress = None) -> None:
+def describe_on_ray(root: Path, out: Path, on_progress: OnProgress = None, max_megapixels: float = 50.0) -> None:
     """Writes the manifest of dataset folder `root` to the parquet file `out`; a bad file is a row with its error."""
     listing = list_images(root)
     parts = out.with_name(f".{out.name}.parts")
@@ -33,10 +34,8 @@ def describe_on_ray(root: Path, out: Path, on_progress: OnProgress = None) -> No
     parts.mkdir(parents=True)
     numbered = listing.assign(row=range(len(listing)))
     batches = [numbered.iloc[start : start + BATCH_IMAGES] for start in range(0, len(listing), BATCH_IMAGES)]
-    _map(partial(_describe_part, root.resolve(), parts.resolve()), batches, len(listing), on_progress)
-    rows = [pd.read_parquet(part) for part in sorted(parts.iterdir())]
-    manifest = pd.concat(rows) if rows else describe_files(root, listing)
-    write_manifest(manifest.sort_values("path"), out)
+    _map(partial(_describe_part, root.resolve(), parts.resolve(), max_megapixels), batches, len(listing), on_progress)
+    join_manifests(sorted(parts.iterdir()), out)
     shutil.rmtree(parts)
 
 
@@ -50,23 +49,26 @@ def cache_on_ray(root: Path, splits_path: Path, spec: InputSpec, folder: Path, o
 
 def _map(work: Work, blocks: list[pd.DataFrame], total: int, on_progress: OnProgress) -> None:
     """Runs `work` over small tables on Ray and reports its `done` counts. What comes back is one number a block."""
-    import ray.data
-
     if not blocks:
         return
-    done = 0
     with _quiet():
-        answers = ray.data.from_pandas(blocks).map_batches(
-            partial(_answer, work), batch_format="pandas", batch_size=None
-        )
-        for row in answers.iter_rows():
-            if row["mistake"]:
-                raise UserError(*json.loads(row["mistake"]))
-            done += row["done"]
-            if on_progress:
-                on_progress(done, total)
+        done = on_ray(partial(_run, work, blocks, total, on_progress))
     if done != total:
         raise RuntimeError(f"Ray Data answered for {done} of {total} images")
+
+
+def _run(work: Work, blocks: list[pd.DataFrame], total: int, on_progress: OnProgress) -> int:
+    import ray.data
+
+    done = 0
+    answers = ray.data.from_pandas(blocks).map_batches(partial(_answer, work), batch_format="pandas", batch_size=None)
+    for row in answers.iter_rows():
+        if row["mistake"]:
+            raise UserError(*json.loads(row["mistake"]))
+        done += row["done"]
+        if on_progress:
+            on_progress(done, total)
+    return done
 
 
 def _answer(work: Work, table: pd.DataFrame) -> pd.DataFrame:
@@ -97,9 +99,9 @@ def _quiet() -> Iterator[None]:
             setattr(context, name, value)
 
 
-def _describe_part(root: Path, parts: Path, listing: pd.DataFrame) -> int:
+def _describe_part(root: Path, parts: Path, max_megapixels: float, listing: pd.DataFrame) -> int:
     """Runs on a worker. The part is named by its first row, so a repeated task replaces its own."""
-    rows = describe_files(root, listing.drop(columns="row"))
+    rows = describe_files(root, listing.drop(columns="row"), max_megapixels)
     write_manifest(rows, parts / f"{listing['row'].iloc[0]:010d}.parquet")
     return len(rows)
 

@@ -7,12 +7,16 @@ end they give way to `model.safetensors` (the best epoch), `history.json` and, w
 """
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+from tasks.machine_faults import explained
+from tasks.ray_resources import Resources, failed, no_room, resources_for, waited_in_vain
+from tasks.ray_session import on_ray
 from tasks.ray_worker import HISTORY, RUN_FOLDER, RUN_NAME, USER_ERROR, WorkerSettings, load_state, work
 from tasks.training_start import START, START_REPORT, TrainJob, build_model, load_or_make_start, plan_of
 from tasks.training_watch import watched
@@ -20,7 +24,6 @@ from vision.errors import UserError
 from vision.models.network import load_model, save_model
 from vision.models.weights import WeightsReport
 from vision.settings import Section
-from vision.training.config import TrainingConfig
 from vision.training.precision import PrecisionReport
 
 if TYPE_CHECKING:
@@ -28,20 +31,13 @@ if TYPE_CHECKING:
     from ray.train.torch import TorchTrainer
 
 FIT = "fit.json"
+START_WAIT = "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"
 KEPT_CHECKPOINTS = 2
 KEEP_BYTES = str(4 * 2**30)
 WORKER_ENV = {"MALLOC_ARENA_MAX": "1", "MALLOC_TRIM_THRESHOLD_": KEEP_BYTES, "MALLOC_MMAP_THRESHOLD_": KEEP_BYTES}
 """glibc keeps freed memory for the next step. Ray trains in a thread that is not the main one, whose arena would give the
 step's large buffers back each time: their page faults cost a fifth of ResNet-18's speed on a CPU.
 """
-
-
-class Resources(Section):
-    """What one training takes of the cluster."""
-
-    workers: int
-    cpus_per_worker: int
-    gpus_per_worker: float
 
 
 class FitReport(Section):
@@ -69,19 +65,20 @@ def train_on_ray(job: TrainJob, folder: Path, on_epoch: Callable[[dict[str, Any]
     """Trains, or goes on with a training that was killed in the same `folder`, and returns what fit.json holds.
 
     on_epoch(record) is called for each epoch while it runs, from a thread; after a restart of the driver, from epoch 1.
-    Raises `UserError` (weights file, too few cores or images, diverged loss) and `ray.train.TrainingFailedError` when
-    workers died more often than `training.max_failures`.
+    Raises `UserError` (weights file, too few cores or images, diverged loss) and `MachineError`: workers died more often
+    than `training.max_failures`, no room for them in `training.worker_wait_s`, Ray's head is gone.
     """
     folder = folder.absolute()
     if (folder / FIT).is_file():
+        _clear(folder)
         return FitReport.model_validate_json((folder / FIT).read_text())
     start = perf_counter()
     folder.mkdir(parents=True, exist_ok=True)
     (folder / USER_ERROR).unlink(missing_ok=True)
-    resources = resources_for(job.config.training)
+    resources_for(job.config.training)
     weights = load_or_make_start(job, folder)
     with watched(folder / HISTORY, on_epoch):
-        result = _trainer(WorkerSettings(job, folder, weights, resources.cpus_per_worker), resources).fit()
+        result, resources = _fit(job, folder, weights)
     _raise_user_error(folder)
     state = load_state(_last_checkpoint(result))
     report = _report(job, state, weights, resources, perf_counter() - start)
@@ -89,34 +86,31 @@ def train_on_ray(job: TrainJob, folder: Path, on_epoch: Callable[[dict[str, Any]
     return report
 
 
-def resources_for(config: TrainingConfig) -> Resources:
-    """`cpus_per_worker` or an even share of the cluster's cores; a GPU for each worker where there are enough.
+def _fit(job: TrainJob, folder: Path, weights: WeightsReport) -> tuple["Result", Resources]:
+    """Again with less where the cluster has shrunk for good and the config leaves the cores open."""
+    from ray.train import TrainingFailedError
 
-    Raises `UserError` when one machine is all there is and has too few: Ray would wait for ever.
-    """
-    import ray
-
-    total, workers = ray.cluster_resources(), config.workers
-    cpus = config.cpus_per_worker or max(1, int(total.get("CPU", 0)) // workers)
-    gpus = config.gpus_per_worker
-    if gpus is None:
-        gpus = 1.0 if total.get("GPU", 0) >= workers else 0.0
-    here = len(ray.nodes()) == 1 and total.get("CPU", 0) > 0
-    for name, asked in (("CPU", cpus * workers), ("GPU", gpus * workers)):
-        if here and asked > total.get(name, 0):
-            raise UserError(
-                f"training: {workers} workers ask for {asked:g} {name}s together",
-                f"at most {total.get(name, 0):g}, which this machine gives to Ray",
-                f"lower training.workers or {name.lower()}s_per_worker, or use a larger cluster (RAY_ADDRESS)",
-            )
-    return Resources(workers=workers, cpus_per_worker=cpus, gpus_per_worker=gpus)
+    config = job.config.training
+    os.environ[START_WAIT] = str(config.worker_wait_s / (config.max_failures + 1))
+    resources = resources_for(config)
+    while True:
+        trainer = _trainer(WorkerSettings(job, folder, weights, resources.cpus_per_worker), resources)
+        try:
+            return on_ray(trainer.fit), resources
+        except TrainingFailedError as error:
+            if not waited_in_vain(error):
+                raise (explained(error, folder) or failed(error, config.max_failures)) from error
+            fewer = resources_for(config)
+            if fewer.cpus_per_worker >= resources.cpus_per_worker:
+                raise no_room(resources, config.worker_wait_s) from error
+            resources = fewer
 
 
 def _trainer(settings: WorkerSettings, resources: Resources) -> "TorchTrainer":
     from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
 
-    needs = {"CPU": resources.cpus_per_worker}
+    needs, failures = {"CPU": resources.cpus_per_worker}, settings.job.config.training.max_failures
     if resources.gpus_per_worker:
         needs["GPU"] = resources.gpus_per_worker
     return TorchTrainer(
@@ -130,7 +124,8 @@ def _trainer(settings: WorkerSettings, resources: Resources) -> "TorchTrainer":
             name=RUN_NAME,
             worker_runtime_env={"env_vars": WORKER_ENV},
             storage_path=str(settings.folder / RUN_FOLDER),
-            failure_config=FailureConfig(max_failures=settings.job.config.training.max_failures),
+            # The second limit is on starts that found no room: Ray would try for ever.
+            failure_config=FailureConfig(max_failures=failures, controller_failure_limit=failures),
             checkpoint_config=CheckpointConfig(num_to_keep=KEPT_CHECKPOINTS),
         ),
     )
@@ -173,7 +168,7 @@ def _report(
 
 
 def _finish(job: TrainJob, folder: Path, state: dict[str, Any], report: FitReport) -> None:
-    """Writes what stays, fit.json last, then removes what only a resumption needs."""
+    """Writes what stays, fit.json last."""
     model = load_model(build_model(job), folder / START)
     model.network.load_state_dict(state["best"])
     save_model(model, folder / "model.safetensors")
@@ -181,6 +176,11 @@ def _finish(job: TrainJob, folder: Path, state: dict[str, Any], report: FitRepor
     partial = folder / f".{FIT}.partial"
     partial.write_text(report.model_dump_json(indent=1))
     partial.replace(folder / FIT)
+    _clear(folder)
+
+
+def _clear(folder: Path) -> None:
+    """Removes what only a resumption needs. A kill may fall between fit.json and this."""
     shutil.rmtree(folder / RUN_FOLDER, ignore_errors=True)
     for name in (START, START_REPORT, HISTORY):
         (folder / name).unlink(missing_ok=True)

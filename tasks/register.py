@@ -6,12 +6,13 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from tasks.alert import alert
-from tasks.audit import write_audit
+from tasks.audit import read_audit, write_audit
 from tasks.run import Run
 from tasks.stages import StageResult
 from tasks.tracking import CHALLENGER, CHAMPION, Tracker, Version, alias_version, find_version, register_version
 from tasks.trained import Trained
 from vision.lineage import sha256_json
+from vision.package import open_package
 from vision.release import ReleasedModel, first_release, read_release, write_release
 from vision.settings import Section
 from vision.verdict import Verdict
@@ -28,13 +29,14 @@ class Alias(Section):
     passed: bool = True
 
 
-@task(name="register", cache_policy=NO_CACHE, persist_result=False, retries=2, retry_delay_seconds=2, tags=["registry"])
+@task(name="register", cache_policy=NO_CACHE, persist_result=False, tags=["registry"])
 def register(run: Run, trained: Trained, package: StageResult, gate: StageResult) -> Version:
-    """A version with lineage tags and its files, still without an alias."""
+    """A version with lineage tags and its files, still without an alias. Raises `MachineError` for a damaged package."""
     tracker, sha = run.tracker(), package.made["package_sha"]
     run_id = trained.model.made["run_id"]
     version = find_version(tracker, sha)
     if version is None:
+        open_package(run.packages / sha, sha)
         # By its hash: one training may make several packages (other cards, another gate), each a version of its own.
         tracker.log_folder(run_id, run.packages / sha, f"package/{sha}")
         tracker.log_folder(run_id, trained.evaluation.folder, "evaluation")
@@ -99,8 +101,11 @@ def _release(run: Run, champion: Version) -> None:
 
 
 def _audit(run: Run, version: Version, alias: str, why: str) -> None:
+    """One row a change: a process that was killed between row and alias has written it already."""
     row = {
         "system": run.config.system, "what": f"alias:{alias}", "version": version.version,
         "package_sha": version.package_sha, "who": "train_model", "why": why,
     }  # fmt: skip
-    write_audit(run.database_url, row)
+    last = [old for old in read_audit(run.database_url, row["system"]) if old["what"] == row["what"]][-1:]
+    if not last or any(last[0][name] != row[name] for name in ("version", "package_sha")):
+        write_audit(run.database_url, row)

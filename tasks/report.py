@@ -33,6 +33,8 @@ from vision.evaluation.report import (
 from vision.evaluation.undefined import restored
 from vision.verdict import Verdict
 
+NAMED = 5
+
 
 @task(name="reject", cache_policy=NO_CACHE, persist_result=False, tags=["report"])
 def reject(run: Run, dataset: Dataset, splits: StageResult, contract: StageResult, pictures: StageResult) -> str:
@@ -50,10 +52,10 @@ def reject(run: Run, dataset: Dataset, splits: StageResult, contract: StageResul
     page = _publish(run, report, f"{contract.key[:12]}-contract")
     alert(run, "the data contract failed", verdict.reasons)
     reasons = "\n".join(f"  {reason}" for reason in verdict.reasons)
-    failing = "\n".join(
-        f"  {rule['name']}: {', '.join(rule['failing'][:5])}" for rule in _failed(contract) if rule["failing"]
-    )
-    return f"{reasons}\n{failing}\n  report: {page}"
+    broken = [rule for rule in _failed(contract) if rule["severity"] == "critical" and any(rule["details"])]
+    details = "".join(f"  {line}\n" for rule in broken for line in _detailed(rule))
+    do = "mend or remove what is named, or change `contract` in the config; nothing was trained"
+    return f"{reasons}\n{details}  to do: {do}\n  report: {page}"
 
 
 @task(name="publish", cache_policy=NO_CACHE, persist_result=False, tags=["report"])
@@ -105,6 +107,13 @@ def _data_parts(run: Run, dataset: Dataset, splits: StageResult, contract: Stage
         "contract": verdict,
         "contract_facts": {"rules checked": f"{contract.made['ran']} of {contract.made['expected']}"},
     }
+
+
+def _detailed(rule: dict[str, Any]) -> list[str]:
+    """The first failing rows with what is wrong with each."""
+    rows = list(zip(rule["failing"], rule["details"], strict=True))[:NAMED]
+    more = [f"… and {rule['failing_count'] - len(rows):,} more of {rule['name']}"] * (rule["failing_count"] > len(rows))
+    return [*(f"{name}: {detail}" for name, detail in rows if detail), *more]
 
 
 def _rules(contract: StageResult) -> Table:

@@ -1,17 +1,21 @@
 """What every task of one flow run needs to know: the system, where its state lies, and why it runs."""
 
+import errno
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
-from pydantic import SecretStr
+from pydantic import Field, SecretStr
 
 from configs.load import load_system, settings
 from configs.paths import StatePaths
 from configs.schema import SystemConfig, config_sha
 from tasks.environment import prepare
+from tasks.machine_faults import clear_faults
+from tasks.services import check_service
 from vision.lineage import git_state
 from vision.settings import Section
 
@@ -28,23 +32,28 @@ class Run(Section):
     weights_root: Path | None
     ray_address: str | None
     dvc_remote: str
-    tracking_uri: str
-    database_url: str
+    tracking_uri: str = Field(repr=False)
+    database_url: str = Field(repr=False)
     alert_webhook: SecretStr | None
     reason: str
     window: str | None
     git: dict[str, Any]
 
     def tracker(self) -> "Tracker":
+        """Raises `MachineError` when the registry can't be used now."""
         from tasks.tracking import Tracker
 
+        check_service(self.tracking_uri, "VISIONOPS_MLFLOW_URI")
         local = self.tracking_uri.startswith("sqlite:")
         return Tracker(self.tracking_uri, self.state.mlflow_artifacts if local else None, self.config.system)
 
     @contextmanager
-    def single_flight(self) -> Iterator[None]:
-        """One training of a system at a time: a second one says that it waits, then reuses what the first made."""
-        lock = FileLock(self.folder / "training.lock")
+    def single_flight(self, what: str = "training") -> Iterator[None]:
+        """One flow of a system at a time: a second one says that it waits, then reuses what the first made.
+
+        what: flows of different kinds go on beside each other.
+        """
+        lock = FileLock(self.folder / f"{what}.lock")
         try:
             lock.acquire(timeout=1)
         except Timeout:
@@ -76,12 +85,13 @@ class Run(Section):
 
 
 def open_run(system: str, overrides: dict[str, Any] | None, reason: str = "manual", window: str | None = None) -> Run:
-    """Reads config and settings, makes the state folder. Raises `UserError` before anything has run."""
+    """Reads config and settings, makes the state folder. Raises `UserError` or `MachineError` before anything has run."""
     prepare()
     config, machine = load_system(system, overrides or {}), settings()
     state = StatePaths(machine.state)
-    state.system(config.system).mkdir(parents=True, exist_ok=True)
-    return Run(
+    with clear_faults(state.root):
+        _make(state.system(config.system))
+    run = Run(
         config=config,
         config_sha=config_sha(config),
         state=state,
@@ -97,3 +107,16 @@ def open_run(system: str, overrides: dict[str, Any] | None, reason: str = "manua
         window=window,
         git=git_state(),
     )
+    check_service(run.tracking_uri, "VISIONOPS_MLFLOW_URI")
+    check_service(run.database_url, "VISIONOPS_DATABASE_URL")
+    return run
+
+
+def _make(folder: Path) -> None:
+    """Makes the folder and tries it: a mount may be read-only, and a disk full, that has the folder already."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise NotADirectoryError(errno.ENOTDIR, error.strerror, error.filename) from None
+    with tempfile.NamedTemporaryFile(dir=folder, prefix=".writable-") as probe:
+        probe.write(bytes(4096))

@@ -9,42 +9,57 @@ from tasks.describe import MANIFEST
 from tasks.run import Run
 from tasks.stage_task import stage_task
 from tasks.stages import StagePlan, StageResult, run_stage, write_json
-from vision.data.splits import assign
+from vision.data.splits import assign, placements
 from vision.package import sha256_file
 
-SPLITS = "splits.parquet"
+SPLITS, PLACEMENTS = "splits.parquet", "placements.parquet"
 
 
 @stage_task("split", tags=["data"])
 def split(run: Run, manifest: StageResult, move_head: bool = True) -> StageResult:
-    """`splits.parquet`: the manifest with `family` and `split`. `move_head`: later versions inherit from this one."""
+    """`splits.parquet`: the manifest with `family`, `split` and `left_out`; `placements.parquet`: what later versions inherit.
+
+    move_head: they inherit from this one.
+    """
     head_file = run.folder / "split_head.json"
     asked = {"manifest_sha": manifest.made["manifest_sha"], "section": run.config.data.split.model_dump(mode="json")}
     parent = _parent(head_file, asked, released=run.release_file.is_file())
 
     def work(folder):
-        before = pd.read_parquet(parent["path"]) if parent else None
+        before = pd.read_parquet(run.folder / parent["path"]) if parent else None
         table = assign(pd.read_parquet(manifest.folder / MANIFEST), run.config.data.split, before)
         table.to_parquet(folder / SPLITS, index=False)
+        placements(table, before).to_parquet(folder / PLACEMENTS, index=False)
         counts = pd.crosstab(table["label"], table["split"]).to_dict("index")
         return {
             "split_sha": sha256_file(folder / SPLITS),
             "counts": counts,
             "families": int(table["family"].nunique()),
+            "left_out": int(table["left_out"].notna().sum()),
+            "placements_sha": sha256_file(folder / PLACEMENTS),
             "parent": parent["split_sha"] if parent else None,
         }
 
     plan = StagePlan(
         stage="split",
         section=run.config.data.split,
-        inputs={"manifest_sha": asked["manifest_sha"], "parent": parent["split_sha"] if parent else None},
-        roots=("vision.data.splits", "vision.data.duplicates"),
+        inputs={
+            "manifest_sha": asked["manifest_sha"],
+            "parent": parent and parent.get("placements_sha", parent["split_sha"]),
+        },
+        roots=("vision.data.splits",),
     )
     result = run_stage(run.stages, plan, work)
-    made = {"split_sha": result.made["split_sha"], "path": str(result.folder / SPLITS), "parent": parent}
     if move_head:
-        write_json(head_file, asked | made)
+        _move_head(head_file, asked, result, parent)
     return result
+
+
+def _move_head(head_file: Path, asked: dict, result: StageResult, parent: dict | None) -> None:
+    """Later splits inherit from `result`. Its path is relative: a state folder may be moved."""
+    shas = {name: result.made[name] for name in ("split_sha", "placements_sha")}
+    path = (result.folder / PLACEMENTS).relative_to(head_file.parent)
+    write_json(head_file, {**asked, **shas, "path": str(path), "parent": parent})
 
 
 def _parent(head_file: Path, asked: dict, released: bool) -> dict | None:
@@ -60,4 +75,4 @@ def _parent(head_file: Path, asked: dict, released: bool) -> dict | None:
         return None
     if head["manifest_sha"] == asked["manifest_sha"] and head["section"] == asked["section"]:
         return head["parent"]
-    return {"split_sha": head["split_sha"], "path": head["path"]}
+    return {name: head[name] for name in ("split_sha", "placements_sha", "path") if name in head}

@@ -16,10 +16,13 @@ from typing import Any
 from filelock import FileLock
 from pydantic import BaseModel
 
+from tasks.machine_faults import clear_faults
 from vision.lineage import git_state, sha256_json, source_sha
 from vision.settings import Section
 
 DONE = "stage.json"
+HERE = "{stage}"
+"""Stands in stage.json for the stage's own folder."""
 
 
 class StageResult(Section):
@@ -67,12 +70,14 @@ def run_stage(
     with FileLock(folder.with_suffix(".lock")):
         if (folder / DONE).is_file() and whole((stored := _read(folder)).made):
             return stored
+        (folder / DONE).unlink(missing_ok=True)  # first: a kill while the rest goes must not leave a result
         if not plan.resumable:
             shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True, exist_ok=True)
-        started = time.monotonic()
-        made = dict(work(folder))
-        _finish(folder, plan, key, made, time.monotonic() - started)
+        with clear_faults(folder):
+            started = time.monotonic()
+            made = dict(work(folder))
+            _finish(folder, plan, key, made, time.monotonic() - started)
         return _read(folder).model_copy(update={"reused": False})
 
 
@@ -81,7 +86,7 @@ def _finish(folder: Path, plan: StagePlan, key: str, made: dict[str, Any], secon
         "stage": plan.stage,
         "key": key,
         "inputs": plan.inputs,
-        "made": made,
+        "made": _swapped(made, str(folder), HERE),
         "seconds": round(seconds, 3),
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "git": git_state(),
@@ -92,9 +97,19 @@ def _finish(folder: Path, plan: StagePlan, key: str, made: dict[str, Any], secon
 def _read(folder: Path) -> StageResult:
     record = json.loads((folder / DONE).read_text())
     return StageResult(
-        stage=record["stage"], key=record["key"], folder=folder, made=record["made"], seconds=record["seconds"],
-        reused=True,
+        stage=record["stage"], key=record["key"], folder=folder, made=_swapped(record["made"], HERE, str(folder)),
+        seconds=record["seconds"], reused=True,
     )  # fmt: skip
+
+
+def _swapped(value: Any, old: str, new: str) -> Any:
+    """`value` with each path that begins with `old` beginning with `new`: a state folder may be moved."""
+    if isinstance(value, Mapping):
+        return {key: _swapped(item, old, new) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_swapped(item, old, new) for item in value]
+    text = str(value) if isinstance(value, str | Path) else ""
+    return new + text.removeprefix(old) if text == old or text.startswith(f"{old}/") else value
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -24,21 +24,47 @@ class Tracker:
 
     def experiment_id(self) -> str:
         found = self.client.get_experiment_by_name(self.system)
-        if found:
-            return found.experiment_id
         location = (self.artifacts / self.system).as_uri() if self.artifacts else None
+        if found:
+            if location and found.artifact_location != location:
+                move_artifacts(self.uri, found.artifact_location, location)
+            return found.experiment_id
         return self.client.create_experiment(self.system, artifact_location=location)
 
     def open_run(self, stage_key: str, name: str, tags: Mapping[str, str]) -> str:
         """The run of this training: the one that a killed process left behind, else a new one. Returns its id."""
         experiment = self.experiment_id()
-        left = self.client.search_runs(
-            [experiment], f"tags.stage_key = '{stage_key}' and attributes.status = 'RUNNING'", max_results=1
-        )
-        if left:
-            return left[0].info.run_id
+        where = f"tags.stage_key = '{stage_key}' and attributes.status != 'FINISHED'"
+        for left in self.client.search_runs([experiment], where, max_results=1):
+            self.client.update_run(left.info.run_id, status="RUNNING")
+            return left.info.run_id
         run = self.client.create_run(experiment, run_name=name, tags={"stage_key": stage_key, **tags})
         return run.info.run_id
+
+    def known_run(self, run_id: str, stage_key: str) -> str | None:
+        """`run_id` where this registry has it, else a run of the same stage, None when there is neither."""
+        from mlflow.exceptions import MlflowException
+
+        experiment = self.experiment_id()
+        try:
+            if self.client.get_run(run_id).info.lifecycle_stage == "active":
+                return run_id
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+        others = self.client.search_runs([experiment], f"tags.stage_key = '{stage_key}'", max_results=1)
+        return others[0].info.run_id if others else None
+
+    def close_left_runs(self, run_id: str, where: str) -> None:
+        """Marks as killed what is still RUNNING beside `run_id` and came from `where`: a flow that is gone left it.
+
+        where: the tag `state` of such runs, a place where one training runs at a time.
+        """
+        still = f"tags.state = '{where}' and attributes.status = 'RUNNING'"
+        for left in self.client.search_runs([self.experiment_id()], still):
+            if left.info.run_id != run_id:
+                logging.getLogger(__name__).warning("run %s was never ended: now KILLED", left.info.run_id)
+                self.client.set_terminated(left.info.run_id, "KILLED")
 
     def log_params(self, run_id: str, params: Mapping[str, Any]) -> None:
         """A parameter that the run has already stays: MLflow refuses a change, and a run that goes on after a kill may
@@ -60,6 +86,10 @@ class Tracker:
         rows = [Metric(key, float(value), now, step) for key, value in metrics.items() if value == value]
         self.client.log_batch(run_id, metrics=rows)
 
+    def last_epoch(self, run_id: str) -> int:
+        """The last epoch whose record the run has; 0 at its start."""
+        return int(self.client.get_run(run_id).data.metrics.get("epoch", 0))
+
     def log_dataset(self, run_id: str, name: str, source: Path, dvc_md5: str, rows: int) -> None:
         """The data version as an MLflow dataset input: digest and tag are DVC's hash."""
         from mlflow.entities import Dataset, DatasetInput, InputTag
@@ -78,6 +108,21 @@ class Tracker:
         """Finished; one that was closed before keeps its end time."""
         if self.client.get_run(run_id).info.status == "RUNNING":
             self.client.set_terminated(run_id, "FINISHED")
+
+
+def move_artifacts(uri: str, old: str, new: str) -> None:
+    """Tells a database that lies in the state folder where its files are now: MLflow keeps whole paths, and the folder
+    may have been moved. MLflow has no call for it.
+    """
+    from sqlalchemy import create_engine, text
+
+    engine = create_engine(uri)
+    with engine.begin() as connection:
+        for table, column in (("experiments", "artifact_location"), ("runs", "artifact_uri")):
+            change = f"UPDATE {table} SET {column} = :new || substr({column}, length(:old) + 1)"
+            where = f"{column} = :old OR substr({column}, 1, length(:old) + 1) = :old || '/'"
+            connection.execute(text(f"{change} WHERE {where}"), {"old": old, "new": new})
+    engine.dispose()
 
 
 class Version(Section):

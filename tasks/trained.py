@@ -9,11 +9,10 @@ from tasks.run import Run
 from tasks.stages import StageResult
 from vision.evaluation.undefined import restored
 from vision.kinds.base import Evaluation
-from vision.package import InputSpec
 from vision.settings import Section
 
 if TYPE_CHECKING:
-    import numpy as np
+    from vision.data.cache import Crops
 
 
 class Trained(Section):
@@ -39,13 +38,11 @@ class Trained(Section):
         per_class, rows = pd.read_csv(folder / "per_class.csv"), pd.read_parquet(folder / "rows.parquet")
         return Evaluation(made["headline"], restored(made["metrics"]), per_class, rows)
 
-    def images(self, split: str, spec: InputSpec) -> "np.ndarray":
-        """uint8 [n, S, S, 3]: what the model sees of them."""
+    def crops(self, split: str) -> "Crops":
+        """What the model sees of them, read when asked for."""
         from vision.data.cache import ImageCache
-        from vision.preprocess import centre_crop
 
-        images = ImageCache.open(self.cache.folder)
-        return centre_crop(images.images[images.indices(split)], spec)
+        return ImageCache.open(self.cache.folder).crops(split)
 
 
 def upstream(run: Run, trained: Trained) -> dict[str, Any]:

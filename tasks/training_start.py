@@ -1,12 +1,12 @@
 """What a training begins with: the job, its data, and the model before the first step."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from configs.schema import SystemConfig
+from tasks.stages import write_json
 from vision.data.cache import ImageCache
 from vision.kinds import answering, learning
 from vision.models.network import IMAGENET_MEAN, IMAGENET_STD, ServedModel, save_model
@@ -56,7 +56,7 @@ def load_or_make_start(job: TrainJob, folder: Path) -> WeightsReport:
     mean, std = normalisation(job.config.model, cache.images, cache.indices("train"))
     started = ServedModel(model.network, model.outputs, mean, std)
     save_model(started, folder / START)
-    report_file.write_text(json.dumps(report.model_dump(mode="json"), indent=1))
+    write_json(report_file, report.model_dump(mode="json"))
     return report
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from vision.errors import UserError
+from vision.errors import MachineError, UserError
 from vision.settings import Section
 
 MANIFEST = "MANIFEST.json"
@@ -103,15 +103,20 @@ def seal_package(folder: Path) -> str:
 def open_package(folder: Path, package_sha: str | None = None) -> Package:
     """Checks every file against MANIFEST.json, and the manifest against `package_sha` where one is given.
 
-    Raises `UserError` naming the first file that is missing, changed or not in the manifest.
+    Raises `MachineError` naming the first file that is missing, changed or not in the manifest, `UserError` where there
+    is no package at all.
     """
     manifest = folder / MANIFEST
     if not manifest.is_file():
         raise UserError(f"no {MANIFEST} in {folder}", "a sealed model package", "build the package again (make train)")
-    found_sha = sha256_file(manifest)
+    found_sha, text = sha256_file(manifest), manifest.read_text(errors="replace")
     if package_sha not in (None, found_sha):
         raise _damaged(folder, f"its hash is {found_sha[:12]}, not {package_sha[:12]}")
-    _check_files(folder, json.loads(manifest.read_text())["files"])
+    try:
+        files = json.loads(text)["files"]
+    except (ValueError, KeyError, TypeError):
+        raise _damaged(folder, f"{MANIFEST} can't be read") from None
+    _check_files(folder, files)
     try:
         spec = Spec.model_validate_json((folder / "spec.json").read_text())
     except ValidationError as error:
@@ -130,9 +135,9 @@ def _check_files(folder: Path, files: dict[str, str]) -> None:
             raise _damaged(folder, f"{name} has changed since it was sealed")
 
 
-def _damaged(folder: Path, what: str) -> UserError:
-    return UserError(
+def _damaged(folder: Path, what: str) -> MachineError:
+    return MachineError(
         f"package {folder}: {what}",
         "a package whose files all match its MANIFEST.json",
-        "fetch it again from the registry, or serve an earlier version",
+        "remove that folder and run again: the registry's copy is fetched, or the package is made anew",
     )

@@ -127,6 +127,16 @@ def to_input(image: Image.Image, spec: InputSpec) -> np.ndarray:
     return np.ascontiguousarray(centre_crop(to_cache(image, spec)[None], spec)[0])
 
 
+def input_box(size_px: tuple[int, int], spec: InputSpec) -> tuple[float, float, float, float]:
+    """(left, top, right, bottom) in pixels of an upright image of `size_px` = (width, height): what the model sees of it."""
+    width, height = size_px
+    if spec.crop == "squash":
+        return 0.0, 0.0, float(width), float(height)
+    scale = min(size_px) / spec.resize_px
+    side = spec.side_px * scale
+    return (width - side) / 2, (height - side) / 2, (width + side) / 2, (height + side) / 2
+
+
 def preprocess(data: bytes, spec: InputSpec, max_megapixels: float = 50.0) -> np.ndarray:
     """File bytes -> uint8 [S, S, 3]. Raises `ImageError`."""
     return to_input(decode(data, max_megapixels), spec)

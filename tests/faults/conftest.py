@@ -31,6 +31,26 @@ class Fault:
         assert known == row, f"docs/faults.md says {known}; seen {row}. If that is right: make faults"
 
 
+@pytest.fixture(scope="package")
+def server_of_requests(tmp_path_factory):
+    """One server of two workers for all tests of requests."""
+    from request_service import PROJECT, Service
+
+    from tasks.smoke import serving
+
+    service = Service(tmp_path_factory)
+    with serving(".", PROJECT, service.log, service.env) as running:
+        service.start(running)
+        yield service
+
+
+@pytest.fixture
+def service(server_of_requests):
+    """After each fault an image is answered as before, by the processes that were there before."""
+    yield server_of_requests
+    server_of_requests.check_unharmed()
+
+
 @pytest.fixture
 def fault(request, tmp_path):
     root = Path(__file__).resolve().parents[2]

@@ -1,8 +1,11 @@
 """A tiny real package: three colours told apart by a small network that is trained for a second."""
 
 import io
+import shutil
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -21,6 +24,13 @@ from vision.models.network import ServedModel, save_model
 from vision.package import Card, InputSpec, Package, Spec, open_package
 from vision.preprocess import preprocess
 from vision.release import ReleasedModel, first_release, write_release
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+    from starlette.testclient import TestClient
+
+    from bentos.books import Books
+    from bentos.predictor import Predictor
 
 LABELS = ("amber", "moss", "slate")
 COLOURS = {"amber": (200, 140, 40), "moss": (70, 130, 60), "slate": (80, 100, 140)}
@@ -86,7 +96,14 @@ class Made:
 
 @pytest.fixture(scope="session")
 def made(tmp_path_factory) -> Made:
-    folder = tmp_path_factory.mktemp("tiny")
+    return make_package(tmp_path_factory.getbasetemp())
+
+
+@cache
+def make_package(base: Path) -> Made:
+    """Once a session, also for the tests of other folders. base: the session's temporary folder."""
+    folder = base / "tiny"
+    folder.mkdir()
     model = train_tiny()
     spec = Spec(kind="classify", arch="resnet18", labels=LABELS, input=INPUT, outputs=answering("classify").outputs)
     save_model(model, folder / "model.safetensors")
@@ -112,8 +129,14 @@ def made(tmp_path_factory) -> Made:
 
 
 @pytest.fixture(scope="session")
-def state(made: Made) -> Path:
+def state(tmp_path_factory) -> Path:
+    return released(tmp_path_factory.getbasetemp())
+
+
+@cache
+def released(base: Path) -> Path:
     """A state folder whose champion is the tiny package."""
+    made = make_package(base)
     champion = ReleasedModel(
         version=3, package_sha=made.package.package_sha, uri=f"packages/{made.package.folder.name}"
     )
@@ -124,3 +147,80 @@ def state(made: Made) -> Path:
 @pytest.fixture(scope="session", name="draw")
 def draw_fixture():
     return draw
+
+
+@dataclass(frozen=True)
+class InProcess:
+    """A worker without a server: `client` asks it over ASGI; `state` is a state folder of its own."""
+
+    client: "TestClient"
+    predictor: "Predictor"
+    books: "Books"
+    state: Path
+    registry: "CollectorRegistry"
+
+    @property
+    def system(self) -> Path:
+        return self.state / "systems" / SYSTEM
+
+    def value(self, name: str, **labels: str) -> float:
+        """Of one sample of the metrics; 0 where it was never counted."""
+        return self.registry.get_sample_value(f"visionops_{name}", labels) or 0.0
+
+
+@pytest.fixture(scope="module")
+def worker(state: Path, tmp_path_factory):
+    """Serves a copy of `state`, so that what is recorded and released in one module is not seen in another."""
+    from prometheus_client import CollectorRegistry
+    from starlette.testclient import TestClient
+
+    from bentos.books import Books
+    from bentos.http import attach, create_app
+    from bentos.lane import open_lane
+    from bentos.metrics import create
+    from bentos.predictor import Predictor
+    from bentos.source import open_served
+
+    own = tmp_path_factory.mktemp("worker") / "state"
+    shutil.copytree(state, own)
+    release, registry, app = own / "systems" / SYSTEM / "release.json", CollectorRegistry(), create_app()
+    predictor = Predictor(open_lane(open_served(release)))
+    books = Books(predictor, own, (release,), create(registry))
+    attach(app, predictor, books)
+    with TestClient(app, raise_server_exceptions=False) as client:
+        yield InProcess(client, predictor, books, own, registry)
+        client.portal.call(predictor.close)
+        client.portal.call(books.close)
+
+
+@dataclass(frozen=True)
+class Live:
+    """A real server of two workers over a state folder of its own. It polls its release ten times a second."""
+
+    url: str
+    pid: int
+    log: Path
+    state: Path
+
+    @property
+    def system(self) -> Path:
+        return self.state / "systems" / SYSTEM
+
+
+@pytest.fixture(scope="session")
+def live(state: Path, tmp_path_factory):
+    """Shared by all modules that need nothing but a server; who changes its release changes it back."""
+    from tasks.smoke import serving
+
+    folder = tmp_path_factory.mktemp("live")
+    shutil.copytree(state, folder / "state")
+    env = {
+        "VISIONOPS_STATE": str(folder / "state"),
+        "VISIONOPS_SYSTEM": SYSTEM,
+        "VISIONOPS__SERVING__WORKERS": "2",
+        "VISIONOPS__SERVING__RELEASE_POLL_S": "0.1",
+        "VISIONOPS__SERVING__ACCESS__REQUESTS_PER_MINUTE": "1000000",
+        "BENTOML_HOME": str(folder / "bentoml"),
+    }
+    with serving(".", Path(__file__).parents[2], folder / "serve.log", env) as server:
+        yield Live(server.url, server.pid, server.log, folder / "state")

@@ -12,7 +12,7 @@ import pytest
 
 from tasks.build_bento import bento_folder, build_bento, stored_labels
 from tasks.smoke import serving, smoke
-from vision.errors import UserError
+from vision.errors import MachineError, UserError
 from vision.package import seal_package
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -33,7 +33,9 @@ def tag(made, home) -> str:
 @pytest.fixture(scope="module")
 def server(tag, home, tmp_path_factory):
     folder = tmp_path_factory.mktemp("elsewhere")
-    with serving(tag, folder, folder / "serve.log", {"BENTOML_HOME": str(home)}) as running:
+    with serving(
+        tag, folder, folder / "serve.log", {"BENTOML_HOME": str(home), "VISIONOPS_STATE": str(folder / "state")}
+    ) as running:
         yield running
 
 
@@ -67,8 +69,13 @@ def test_smoke_fails_for_another_package(server, made):
 
 
 def test_bentos_own_endpoints_keep_working(server):
-    for path in ("/livez", "/readyz", "/metrics", "/docs.json"):
+    for path in ("/livez", "/readyz", "/metrics", "/openapi.json"):
         assert httpx.get(server.url + path).status_code == 200, path
+
+
+def test_a_server_without_keys_says_whom_it_answers(server):
+    assert "only programs on this machine are answered" in server.log.read_text()
+    assert httpx.post(f"{server.url}/predict", headers={"host": "evil.example"}).status_code == 401
 
 
 def test_parallel_clients_get_their_own_answers(server, draw):
@@ -111,7 +118,7 @@ def test_a_bento_whose_package_was_changed_does_not_start_and_says_which_file(ta
     """Runs last: it damages the bento."""
     (bento_folder(home, tag) / "src" / "package" / "metrics.json").write_text("{}")
     with (
-        pytest.raises(UserError, match=r"metrics\.json has changed"),
+        pytest.raises(MachineError, match=r"metrics\.json has changed"),
         serving(tag, tmp_path, tmp_path / "serve.log", {"BENTOML_HOME": str(home)}),
     ):
         pass

@@ -8,24 +8,18 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
-from bentos.engine import ready_engine
 from bentos.http import attach, create_app
 from bentos.predictor import Predictor
-from bentos.source import open_served
 
 
 @pytest.fixture(scope="module")
-def predictor(state) -> Predictor:
-    served = open_served(state / "systems" / "quickstart" / "release.json")
-    return Predictor(served, ready_engine(served.package))
+def predictor(worker) -> Predictor:
+    return worker.predictor
 
 
 @pytest.fixture(scope="module")
-def client(predictor):
-    app = create_app()
-    attach(app, predictor, threads=2)
-    with TestClient(app, raise_server_exceptions=False) as client:
-        yield client
+def client(worker):
+    return worker.client
 
 
 def error_of(response, status: int) -> dict:
@@ -64,9 +58,10 @@ def test_raw_body_and_form_field_give_the_same_answer(client, draw):
 
 def test_health_and_version_name_the_package(client, made):
     health = client.get("/health").json()
-    assert health == {
-        "status": "ok", "system": "quickstart", "version": 3, "package_sha": made.package.package_sha
-    }  # fmt: skip
+    named = {"status": "ok", "system": "quickstart", "version": 3, "package_sha": made.package.package_sha}
+    assert named.items() <= health.items()
+    assert (health["release_no"], health["queue_images"], health["refused_release"]) == (0, 0, None)
+    assert {"engine", "precision", "records_lost"} < set(health)
     version = client.get("/model/version").json()
     assert version["labels"] == ["amber", "moss", "slate"]
     assert version["release_no"] == 0
@@ -99,9 +94,60 @@ def test_wrong_field_name_says_which_is_right(client, draw):
     assert "`file`" in error["allowed"]
 
 
-def test_text_in_the_file_field_and_two_files_are_refused(client, draw):
+def test_text_in_the_file_field_is_refused(client):
     error_of(client.post("/predict", data={"file": "text"}, files={"other": b"x"}), 422)
-    error_of(client.post("/predict", files=[("file", draw("moss", 1)), ("file", draw("moss", 2))]), 422)
+
+
+def test_several_images_are_answered_in_order_and_a_bad_one_fails_alone(client, draw):
+    parts = [("file", draw("moss", 1)), ("file", b"no image"), ("file", draw("slate", 2))]
+    first, bad, last = client.post("/predict?top_k=1", files=parts).json()["results"]
+    assert (first["label"], last["label"]) == ("moss", "slate")
+    assert len(first["predictions"]) == 1
+    assert set(bad) == {"error"}
+    assert "unknown_format" in bad["error"]["got"]
+
+
+def test_more_images_than_a_request_may_hold_are_refused(client, draw, predictor):
+    data = draw("moss", 1)
+    error = error_of(client.post("/predict", files=[("file", data)] * (predictor.serving.max_images + 1)), 413)
+    assert error["allowed"] == f"at most {predictor.serving.max_images}"
+
+
+def test_bodies_beyond_the_workers_memory_are_refused_and_the_memory_is_given_back(client, draw):
+    data, memory = draw("moss", 1), client.app.state.memory
+    with memory.share() as take:
+        take(memory.max_bytes - len(data) + 1)
+        for kind in ({"content": data}, {"files": {"file": data}}):
+            response = client.post("/predict", **kind)
+            error_of(response, 429)
+            assert int(response.headers["retry-after"]) >= 1
+    assert memory.held == 0
+    assert client.post("/predict", content=data).status_code == 200
+    assert memory.held == 0
+
+
+def test_top_k_is_the_requests_own(client, draw):
+    files = {"file": draw("moss", 1)}
+    assert [len(client.post(f"/predict?top_k={k}", files=files).json()["predictions"]) for k in (1, 2, 100)] == [
+        1,
+        2,
+        3,
+    ]
+    for wrong in ("0", "-1", "101", "x", "1.5", "²", ""):
+        error_of(client.post(f"/predict?top_k={wrong}", files=files), 422)
+
+
+def test_keeping_an_image_needs_a_key_that_may(client, draw):
+    error_of(client.post("/predict?keep=true", files={"file": draw("moss", 1)}), 403)
+    error_of(client.post("/predict?keep=maybe", files={"file": draw("moss", 1)}), 422)
+
+
+def test_explanation_is_a_png_of_the_photograph(client, draw):
+    response = client.post("/explain", files={"file": draw("moss", 1)})
+    assert (response.status_code, response.headers["content-type"]) == (200, "image/png")
+    assert Image.open(io.BytesIO(response.content)).size == (72, 56)
+    error_of(client.post("/explain", files={"file": b"no image"}), 415)
+    error_of(client.post("/explain", files=[("file", draw("moss", 1))] * 2), 413)
 
 
 def test_json_where_an_image_belongs_is_refused(client):
@@ -123,7 +169,7 @@ def test_form_without_a_boundary_is_refused(client):
 
 
 def test_body_past_the_limit_is_refused_announced_or_not(client, predictor):
-    limit = int(predictor.served.serving.max_body_mib * 2**20)
+    limit = int(predictor.serving.max_body_mib * 2**20)
 
     def chunks():
         for _ in range(limit // 2**20 + 2):
@@ -145,10 +191,10 @@ def test_wrong_method_and_unknown_path_answer_in_the_same_form(client):
     error_of(client.get("/nothing"), 404)
 
 
-def test_fault_of_ours_shows_nothing_of_the_inside(predictor, draw, monkeypatch):
+def test_fault_of_ours_shows_nothing_of_the_inside(worker, predictor, draw, monkeypatch):
     app = create_app()
-    attach(app, predictor, threads=1)
-    monkeypatch.setattr(predictor, "engine", None)
+    attach(app, predictor, worker.books)
+    monkeypatch.setattr(predictor, "lane", None)
     with TestClient(app, raise_server_exceptions=False) as client:
         response = client.post("/predict", files={"file": draw("moss", 1)})
     assert "internal error" in error_of(response, 500)["got"]

@@ -11,7 +11,7 @@ import pytest
 
 from bentos.engine import ready_engine
 from bentos.source import open_served
-from vision.errors import UserError
+from vision.errors import MachineError, UserError
 from vision.export.assemble import assemble_package
 from vision.export.golden import check_golden, golden_files
 from vision.export.onnx import export_onnx
@@ -117,7 +117,7 @@ def test_release_that_names_another_package_is_refused(state):
     wrong = source.with_name("wrong.json")
     sha = open_served(source).package.package_sha
     wrong.write_text(release.replace(f'"package_sha": "{sha}"', f'"package_sha": "{"0" * 64}"'))
-    with pytest.raises(UserError, match="its hash is"):
+    with pytest.raises(MachineError, match="its hash is"):
         open_served(wrong)
 
 

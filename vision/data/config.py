@@ -37,7 +37,7 @@ class GroupTable(Section):
 
 
 class FolderSource(Section):
-    """`<path>/<class>/*.jpg|jpeg|png|bmp`. A relative path is looked up under VISIONOPS_DATA, then where we are."""
+    """`<path>/<class>/*.jpg|jpeg|png|bmp|webp`. A relative path is looked up under VISIONOPS_DATA, then where we are."""
 
     type: Literal["folder"]
     path: str

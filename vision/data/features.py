@@ -29,7 +29,7 @@ BURNT_SHARE = 0.8
 _LEVELS = np.arange(256) / 255.0
 
 
-def describe(data: bytes) -> dict[str, Any]:
+def describe(data: bytes, max_megapixels: float = 50.0) -> dict[str, Any]:
     """Of one file: hashes, header, FEATURES. A bad image gives a row with `error`, never an exception."""
     row: dict[str, Any] = {
         "sha256": hashlib.sha256(data).hexdigest(),
@@ -39,7 +39,7 @@ def describe(data: bytes) -> dict[str, Any]:
         "file_bytes": float(len(data)),
     }  # fmt: skip
     try:
-        image = open_header(data)
+        image = open_header(data, max_megapixels)
         row |= {"format": image.format, "mode": image.mode, "frames": getattr(image, "n_frames", 1)}
         row |= describe_image(decode_opened(image), data)
         row["exif_orientation"] = exif_orientation(image)
@@ -60,6 +60,18 @@ def describe_image(image: Image.Image, data: bytes) -> dict[str, Any]:
     - noise: standard deviation of the noise in luma, 0..1 (Immerkaer 1996; texture counts as noise too).
     - phash: see `perceptual_hash`; None for a blank image, whose hash would be of noise.
     """
+    luma, row = _measured(image, data)
+    return {**row, "phash": None if row["blank"] else perceptual_hash(luma)}
+
+
+def measure_image(image: Image.Image, data: bytes) -> dict[str, float]:
+    """FEATURES alone, as `describe_image` gives them: what a server writes down, without the hash that it has no use for."""
+    _, row = _measured(image, data)
+    return {name: row[name] for name in FEATURES}
+
+
+def _measured(image: Image.Image, data: bytes) -> tuple[Image.Image, dict[str, Any]]:
+    """The thumbnail's luma, and the row less `phash`."""
     width_px, height_px = image.size
     small = image
     if max(image.size) > THUMB_PX:
@@ -69,13 +81,11 @@ def describe_image(image: Image.Image, data: bytes) -> dict[str, Any]:
     luma = small.convert("L")
     tones, shares = _tones(luma), _colours(small)
     clipped = tones.pop("clipped")
-    blank = bool(tones["contrast"] < BLANK_CONTRAST)
-    return {
+    return luma, {
         "width_px": float(width_px), "height_px": float(height_px), "aspect": width_px / height_px,
         "file_bytes": float(len(data)),
         **tones, **shares, **_detail(luma),
-        "blank": blank, "burnt": bool(clipped > BURNT_SHARE),
-        "phash": None if blank else perceptual_hash(luma),
+        "blank": bool(tones["contrast"] < BLANK_CONTRAST), "burnt": bool(clipped > BURNT_SHARE),
     }  # fmt: skip
 
 

@@ -9,7 +9,9 @@ from pathlib import Path
 from vision.data.config import DataConfig
 from vision.errors import UserError
 
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp")
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+NAMED = 20
+"""Classes that a message lists at most."""
 
 Classes = dict[str, list[Path]]
 """Label -> its image files, both sorted by name."""
@@ -18,20 +20,35 @@ Classes = dict[str, list[Path]]
 def scan_classes(folder: Path) -> Classes:
     """The classes that lie in `folder`: sub-folders with at least one image directly in them. Hidden ones don't count.
 
-    Raises `UserError` for a link that leads out of the folder: its target is no part of what is versioned.
+    Raises `UserError` for a link that leads out of the folder (its target is no part of what is versioned) or nowhere, and
+    for a name that is no UTF-8.
     """
     base = folder.resolve()
     found = {}
     for entry in _visible(folder):
         _refuse_stray_link(entry, base)
         if entry.is_dir():
+            _refuse_unspeakable(entry)
             images = [p for p in _visible(entry) if p.suffix.lower() in EXTENSIONS]
             for image in images:
+                _refuse_unspeakable(image)
                 _refuse_stray_link(image, base)
             images = [p for p in images if p.is_file()]
             if images:
                 found[entry.name] = images
     return found
+
+
+def left_out(classes: Classes) -> list[str]:
+    """What lies visibly beside the images of these classes and is none by its name: `<class>/<name>`."""
+    folders = {file.parent for files in classes.values() for file in files}
+    taken = {file for files in classes.values() for file in files}
+    return [
+        f"{path.parent.name}/{path.name}"
+        for folder in sorted(folders)
+        for path in _visible(folder)
+        if path not in taken
+    ]
 
 
 def select_classes(found: Mapping[str, list[Path]], config: DataConfig, where: str) -> Classes:
@@ -46,14 +63,14 @@ def select_classes(found: Mapping[str, list[Path]], config: DataConfig, where: s
     if missing := [name for name in config.classes or () if name not in found]:
         raise UserError(
             f"data.classes names {', '.join(missing)}, which {where} does not have",
-            f"classes found there: {', '.join(names)}",
+            f"classes found there: {_listed(names)}",
             "correct data.classes, or add images of the missing classes",
         )
     chosen = list(config.classes or names)
     if config.top_k is not None:
         if config.top_k > len(names):
             raise UserError(
-                f"data.top_k is {config.top_k}, {where} has {len(names)} classes: {', '.join(names)}",
+                f"data.top_k is {config.top_k}, {where} has {len(names)} classes: {_listed(names)}",
                 f"2 to {len(names)}",
                 "lower data.top_k",
             )
@@ -65,6 +82,11 @@ def select_classes(found: Mapping[str, list[Path]], config: DataConfig, where: s
             "add a folder of images for each further class",
         )
     return {name: found[name] for name in chosen}
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
 
 
 def sync_files(plan: Mapping[str, Path], out: Path, on_progress: Callable[[int, int], None] | None = None) -> None:
@@ -91,12 +113,31 @@ def _visible(folder: Path) -> Iterator[Path]:
 
 
 def _refuse_stray_link(path: Path, base: Path) -> None:
-    if path.is_symlink() and not (path.exists() and path.resolve().is_relative_to(base)):
+    if not path.is_symlink():
+        return
+    if not path.exists():
+        raise UserError(
+            f"{path} is a link to {path.readlink()}, which is not there",
+            "files, or links within the folder",
+            "remove the link, or put the file in its place",
+        )
+    if not path.resolve().is_relative_to(base):
         raise UserError(
             f"{path} is a link that leads out of the folder, to {path.readlink()}",
-            "files, or links within the folder",
+            "files, or links within the folder: what lies elsewhere is no part of the version",
             "copy the file into the folder, or remove the link",
         )
+
+
+def _refuse_unspeakable(path: Path) -> None:
+    """A name that is no UTF-8 can stand in no table and no message."""
+    try:
+        path.name.encode()
+    except UnicodeEncodeError:
+        shown = path.name.encode("utf-8", "surrogateescape")
+        raise UserError(
+            f"the name {shown!r} in {str(path.parent)!a} is no UTF-8", "names in UTF-8", "rename it (convmv does many)"
+        ) from None
 
 
 def _make_way(target: Path, out: Path) -> None:

@@ -1,5 +1,7 @@
 """The manifest: one row an image of a dataset folder (`images/<label>/<file>`), made by content, sorted by path."""
 
+import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -22,6 +24,9 @@ SCHEMA = pa.schema(
     ]
 )
 COLUMNS: tuple[str, ...] = tuple(SCHEMA.names)
+PARTS_AT_ONCE = 64
+BYTES_A_PIXEL = 8
+"""Four channels of 16 bits, not compressed: no format that is read needs more."""
 
 
 def list_images(root: Path) -> pd.DataFrame:
@@ -40,9 +45,9 @@ def list_images(root: Path) -> pd.DataFrame:
     return listing
 
 
-def describe_files(root: Path, listing: pd.DataFrame) -> pd.DataFrame:
+def describe_files(root: Path, listing: pd.DataFrame, max_megapixels: float = 50.0) -> pd.DataFrame:
     """Manifest rows of these files, in their order; one file in memory at a time. A bad file gets an `error`."""
-    rows = [_describe_file(root / path) for path in listing["path"]]
+    rows = [_describe_file(root / path, max_megapixels) for path in listing["path"]]
     described = pd.DataFrame(rows, index=listing.index, columns=[c for c in COLUMNS if c not in listing])
     return pd.concat([listing, described], axis=1)[list(COLUMNS)]
 
@@ -54,8 +59,25 @@ def write_manifest(rows: pd.DataFrame, path: Path) -> None:
     partial.replace(path)
 
 
-def _describe_file(path: Path) -> dict:
+def join_manifests(parts: Sequence[Path], path: Path) -> None:
+    """One manifest of several, in their order; some parts in memory at a time."""
+    partial = path.with_name(f".{path.name}.partial")
+    with pq.ParquetWriter(partial, SCHEMA) as writer:
+        for start in range(0, len(parts), PARTS_AT_ONCE):
+            tables = [pq.read_table(part) for part in parts[start : start + PARTS_AT_ONCE]]
+            writer.write_table(pa.concat_tables(tables))
+    partial.replace(path)
+
+
+def _describe_file(path: Path, max_megapixels: float) -> dict:
+    """A file that is larger than the largest image allowed could be is not read into memory."""
+    most = int(max_megapixels * 1e6 * BYTES_A_PIXEL) + 2**20
     try:
-        return describe(path.read_bytes())
+        if (size := path.stat().st_size) <= most:
+            return describe(path.read_bytes(), max_megapixels)
+        with path.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         return describe(b"") | {"error": f"unreadable: {error.strerror or error}"}
+    why = f"too_many_bytes: {size:,} bytes, an image of {max_megapixels:g} megapixels has at most {most:,}"
+    return describe(b"") | {"error": why, "sha256": sha256, "file_bytes": float(size)}

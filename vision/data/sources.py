@@ -9,8 +9,9 @@ from pathlib import Path
 
 from vision.data.archives import hub_folder, torchvision_classes
 from vision.data.config import DataConfig, DrawnSource, FolderSource, HubSource, TorchvisionSource
-from vision.data.folders import Classes, scan_classes, select_classes, sync_files
+from vision.data.folders import Classes, left_out, scan_classes, select_classes, sync_files
 from vision.data.groups import read_groups
+from vision.data.snapshot import refuse_changes, stamps
 from vision.errors import UserError
 
 OnProgress = Callable[[int, int], None] | None
@@ -18,17 +19,22 @@ OnProgress = Callable[[int, int], None] | None
 
 @dataclass(frozen=True)
 class Materialised:
-    """`labels` in the order that the model's outputs will have; `counts`: images a label."""
+    """`labels` in the order that the model's outputs will have; `counts`: images a label.
+
+    left_out: `<class>/<name>` of what lies beside the images and is none by its name.
+    """
 
     labels: tuple[str, ...]
     counts: dict[str, int]
+    left_out: tuple[str, ...] = ()
 
 
 def materialise(config: DataConfig, out: Path, data_root: Path | None, on_progress: OnProgress = None) -> Materialised:
     """Makes `out` hold the data set of `config`, and nothing else.
 
     Nothing in `out` is touched before the source has been read and found right. A killed call is mended by the next.
-    `on_progress(done, total)` counts images drawn or files copied. Raises `UserError`.
+    `on_progress(done, total)` counts images drawn or files copied. Raises `UserError`, also for a folder that changed
+    while it was copied: then `out` is no data set until the next call.
     """
     with _staging(out) as staging:
         found, where = _find(config, data_root, staging, on_progress)
@@ -38,8 +44,33 @@ def materialise(config: DataConfig, out: Path, data_root: Path | None, on_progre
             plan |= {f"masks/{label}/{p.name}": p for label in classes for p in sorted((masks / label).glob("*.png"))}
         if isinstance(config.source, FolderSource) and config.source.groups is not None:
             plan["groups.csv"] = _write_groups(config.source, data_root, classes, staging)
-        sync_files(plan, out, None if isinstance(config.source, DrawnSource) else on_progress)
-    return Materialised(tuple(classes), {label: len(files) for label, files in classes.items()})
+        with _unchanged(found, config, where):
+            sync_files(plan, out, None if isinstance(config.source, DrawnSource) else on_progress)
+        counts = {label: len(files) for label, files in classes.items()}
+        return Materialised(tuple(classes), counts, tuple(left_out(classes)))
+
+
+@contextmanager
+def _unchanged(found: Classes, config: DataConfig, where: str) -> Iterator[None]:
+    """Raises `UserError` when the files of a folder source are not, after the work inside, what they were before it."""
+    if not isinstance(config.source, FolderSource):
+        yield
+        return
+
+    def asked(classes: Classes) -> Classes:
+        return {label: files for label, files in classes.items() if config.classes is None or label in config.classes}
+
+    before = stamps(asked(found))
+    try:
+        yield
+    except OSError as error:
+        refuse_changes(before, stamps(asked(scan_classes(Path(where)))), where)
+        if error.filename is None or Path(error.filename) not in before:
+            raise
+        raise UserError(
+            f"{error.filename} can't be read: {error.strerror}", "files that this user may read", "mend or remove it"
+        ) from None
+    refuse_changes(before, stamps(asked(scan_classes(Path(where)))), where)
 
 
 @contextmanager

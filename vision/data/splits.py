@@ -1,10 +1,12 @@
 """Which image is trained on, which is validated on, which is tested on: by family, stratified, append-only.
 
 - A family (see `vision.data.duplicates`) goes to one split as a whole.
-- An image that an earlier version has placed stays where it was, so that old and new models meet on images that neither
-  was trained on. A new image follows the old ones of its family.
-- New images can join families that were placed apart. The old ones stay; new ones go to the first of train, val, test
-  that the family is in: a further near-duplicate in train spoils nothing that isn't spoilt, in test it would flatter.
+- An image that any earlier version has placed stays where it was, so that old and new models meet on images that neither
+  was trained on; also when it was away for a version. A new image follows the placed ones of its family, those that are
+  away included.
+- New images can hang together with images in two splits. They are left out: in either split they would tell of the other.
+- Placed images of two splits can turn out to be one family (a corrected group, a wider `near_duplicate_bits`). Those in
+  train stay, those in val or test are left out, test before val: nothing is trained on what was once tested on.
 - Everything depends on content and seed, nothing on the order of rows. Large families are placed first, so they tend to
   train; what is left over fills the shares as exactly as whole families allow.
 """
@@ -15,46 +17,56 @@ from collections import Counter, defaultdict
 import pandas as pd
 
 from vision.data.config import SplitConfig
-from vision.data.duplicates import families
+from vision.data.kinship import SPLITS, follow_families
 
-SPLITS = ("train", "val", "test")
+PLACEMENT = ("sha256", "label", "group", "phash", "split")
 
 Counts = dict[tuple[str, str], float]
 """(label, split) -> images."""
 
 
-def assign(manifest: pd.DataFrame, config: SplitConfig, parent: pd.DataFrame | None = None) -> pd.DataFrame:
-    """The manifest with `family` and `split` (None for rows with an error), sorted by path.
+def assign(manifest: pd.DataFrame, config: SplitConfig, placed: pd.DataFrame | None = None) -> pd.DataFrame:
+    """The manifest with `family`, `split` (None for rows with an error or left out) and `left_out` (why, or None), by path.
 
-    `parent`: an earlier version's table of the same kind, whose placements are kept.
+    placed: `placements` of the versions before, which are kept.
     """
     table = manifest.sort_values("path").reset_index(drop=True)
-    table["family"] = families(table, config.near_duplicate_bits)
     readable = table["error"].isna()
-    table["split"] = table["sha256"].map(_placed(parent)).astype(object).where(readable, None)
-    _follow_family(table, readable)
-    new = table[readable & table["split"].isna()]
-    placed = _place(new, table[readable & table["split"].notna()], config)
-    table.loc[new.index, "split"] = new["family"].map(placed)
-    table["split"] = table["split"].astype(object).where(table["split"].notna(), None)
+    both = pd.concat([table, _away(placed, table)], ignore_index=True)
+    both = both.assign(split=both["sha256"].map(_split_of(placed)).astype(object).where(both["error"].isna(), None))
+    both, why = follow_families(both, config.near_duplicate_bits)
+    table = table.assign(family=both["family"], split=both["split"], left_out=why)
+    new = table[readable & table["split"].isna() & table["left_out"].isna()]
+    chosen = _place(new, table[table["split"].notna()], config)
+    table.loc[new.index, "split"] = new["family"].map(chosen)
+    for column in ("split", "left_out"):
+        table[column] = table[column].astype(object).where(table[column].notna(), None)
     return table
 
 
-def _placed(parent: pd.DataFrame | None) -> dict[str, str]:
+def placements(table: pd.DataFrame, before: pd.DataFrame | None = None) -> pd.DataFrame:
+    """What the next version inherits: of every image that was ever placed, one row with `PLACEMENT`.
+
+    table: from `assign`. before: the placements that it inherited itself.
+    """
+    rows = [part for part in (before, table[table["split"].notna()]) if part is not None]
+    return pd.concat([part[list(PLACEMENT)] for part in rows]).drop_duplicates("sha256").reset_index(drop=True)
+
+
+def _away(placed: pd.DataFrame | None, table: pd.DataFrame) -> pd.DataFrame:
+    """Rows of placed images that are not in this version; they still tell of their relatives."""
+    if placed is None:
+        return table.iloc[:0]
+    known = placed[placed["split"].notna() & ~placed["sha256"].isin(table["sha256"])]
+    return known[["label", "group", "sha256", "phash"]].assign(error=None)
+
+
+def _split_of(placed: pd.DataFrame | None) -> dict[str, str]:
     """sha256 -> split. The same bytes under two names are one image."""
-    if parent is None:
+    if placed is None:
         return {}
-    known = parent[parent["split"].notna()]
+    known = placed[placed["split"].notna()]
     return dict(zip(known["sha256"], known["split"], strict=True))
-
-
-def _follow_family(table: pd.DataFrame, readable: pd.Series) -> None:
-    """Gives unplaced rows the split of their family's placed ones, train before val before test. In place."""
-    placed = table[table["split"].notna()]
-    for split in reversed(SPLITS):
-        known = placed.loc[placed["split"] == split, "family"].unique()
-        rows = readable & table["family"].isin(known) & ~table.index.isin(placed.index)
-        table.loc[rows, "split"] = split
 
 
 def _place(new: pd.DataFrame, old: pd.DataFrame, config: SplitConfig) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,9 @@ from vision.evaluation import calibration, metrics, resampling, slices
 from vision.evaluation.config import EvaluationConfig
 from vision.kinds.base import Evaluation
 from vision.package import Spec
+
+if TYPE_CHECKING:
+    from vision.data.cache import Crops
 
 HEADLINE = "macro_f1"
 
@@ -50,7 +54,7 @@ def evaluate(outputs: Mapping[str, np.ndarray], rows: pd.DataFrame, spec: Spec, 
 def draw(
     evaluation: Evaluation,
     outputs: Mapping[str, np.ndarray],
-    images: np.ndarray,
+    images: "np.ndarray | Crops",
     spec: Spec,
     folder: Path,
     grid_images: int = 25,

@@ -1,5 +1,6 @@
 """Grids of images: what the data looks like, and where the model was right and wrong."""
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -50,7 +51,7 @@ def _thumbnail(path: Path, side_px: int = 224) -> np.ndarray:
     """uint8 [H, W, 3], the long side at most `side_px`."""
     from vision.preprocess import decode
 
-    image = decode(path.read_bytes(), draft_px=side_px)
+    image = decode(path.read_bytes(), math.inf, draft_px=side_px)
     image.thumbnail((side_px, side_px))
     return np.asarray(image)
 

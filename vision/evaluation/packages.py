@@ -1,5 +1,6 @@
 """A sealed package on any rows of any data: from file bytes to answer by the path that a server takes, without torch."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,7 +53,7 @@ def evaluate_package(
     batches = []
     for start in range(0, len(known), BATCH_IMAGES):
         names = known["path"].iloc[start : start + BATCH_IMAGES]
-        inputs = np.stack([preprocess((root / name).read_bytes(), package.spec.input) for name in names])
+        inputs = np.stack([preprocess((root / name).read_bytes(), package.spec.input, math.inf) for name in names])
         images[start : start + len(inputs)] = inputs
         batches.append(run(inputs))
         on_progress(start + len(inputs), len(known))

@@ -4,7 +4,7 @@ A drop fails when it is both larger than the config allows and significant in a 
 of noise passes, and a warning names a large drop that too few images were there to prove. The unit is the family.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +24,7 @@ from vision.evaluation.resampling import (
 
 SAMPLES = 2000
 LEVEL = 0.95
+NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,7 @@ def _overlap(shared: pd.DataFrame, candidate: GateInput, champion: GateInput) ->
         warning = (
             f"fewer than half of the test images are shared with the champion {champion.name}: {images} of {len(asked)}"
         )
+    warning = "; ".join(filter(None, (warning, _strange_labels(candidate, champion))))
     return Check(
         f"images shared with {champion.name}",
         "as many as there are",
@@ -90,6 +92,27 @@ def _overlap(shared: pd.DataFrame, candidate: GateInput, champion: GateInput) ->
         reason,
         warning,
     )
+
+
+def _strange_labels(candidate: GateInput, champion: GateInput) -> str:
+    asked, known = set(candidate.per_class["label"]), set(champion.per_class["label"])
+    if asked == known:
+        return ""
+    parts = [f"{_listed(asked - known)} unknown to the champion {champion.name}, not compared"] * bool(asked - known)
+    parts += [f"{_listed(known - asked)} known to the champion {champion.name} alone"] * bool(known - asked)
+    return "other classes: " + "; ".join(parts)
+
+
+def no_common_label(champion: str, known: Collection[str], labels: Collection[str]) -> Check:
+    """In place of a comparison with a champion that knows none of the labels."""
+    reason = f"not compared with the champion {champion}, which knows none of these classes"
+    warning = f"{reason}: it knows {_listed(known)}; the data has {_listed(labels)}"
+    return Check(f"images shared with {champion}", "as many as there are", "0", True, reason, warning)
+
+
+def _listed(labels: Collection[str]) -> str:
+    names = sorted(labels)
+    return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED:,} more" if len(names) > NAMED else "")
 
 
 def _headline(shared: pd.DataFrame, candidate: GateInput, champion: GateInput, config: GateConfig) -> list[Drop]:

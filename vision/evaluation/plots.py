@@ -31,6 +31,8 @@ from vision.evaluation.style import (
 MOST_NUMBERS = 25
 """Classes up to which a confusion matrix carries a number in each cell."""
 MOST_TICKS = 60
+MOST_BARS = 60
+"""Classes up to which each has its bar; a picture of a thousand would be 48,000 pixels high."""
 
 
 def confusion_matrix(confusion: np.ndarray, labels: Sequence[str], path: Path, normalised: bool = False) -> Path:
@@ -95,13 +97,16 @@ def confused_pairs(confusion: np.ndarray, labels: Sequence[str], path: Path, mos
 def recall_per_class(per_class: pd.DataFrame, path: Path) -> Path:
     """Bars of recall with its interval, the lowest at the bottom; columns of `metrics.per_class_table`."""
     table = per_class.sort_values("recall", ascending=True, na_position="first")
+    total, table = int(table["images"].sum()), table.head(MOST_BARS)
     figure = new_figure(8, 1.3 + 0.38 * max(len(table), 2))
     axes = figure.subplots()
-    label_axes(axes, f"Recall of each class, with interval (n = {int(table['images'].sum()):,})", "recall")
-    recall, names = table["recall"].fillna(0).to_numpy(), [readable(label) for label in table["label"]]
-    axes.barh(names, recall, color=BLUE, height=0.62, alpha=0.85)
+    what = "each class" if len(table) == len(per_class) else f"the {MOST_BARS} worst of {len(per_class):,} classes"
+    label_axes(axes, f"Recall of {what}, with interval (n = {total:,})", "recall")
+    recall, places = table["recall"].fillna(0).to_numpy(), range(len(table))
+    axes.set_yticks(places, [readable(label) for label in table["label"]])
+    axes.barh(places, recall, color=BLUE, height=0.62, alpha=0.85)
     spread = np.vstack([recall - table["recall_low"], table["recall_high"] - recall])
-    axes.errorbar(recall, names, xerr=np.nan_to_num(spread).clip(0), fmt="none", ecolor=INK, elinewidth=1.3, capsize=3)
+    axes.errorbar(recall, places, xerr=np.nan_to_num(spread).clip(0), fmt="none", ecolor=INK, elinewidth=1.3, capsize=3)
     for place, row in enumerate(table.itertuples()):
         text = f"{row.recall:.2f}   n = {row.images}" if row.images else "no image"
         axes.text(1.02, place, text, va="center", fontsize=8.5, color=INK)
@@ -169,14 +174,20 @@ def class_distribution(splits: pd.DataFrame, path: Path) -> Path:
     """Images of each class by split, stacked. splits: columns label and split; rows in no split are left out."""
     counts = splits.dropna(subset="split").groupby(["label", "split"]).size().unstack(fill_value=0)
     counts = counts.reindex(columns=[name for name in SPLIT_COLOURS if name in counts])
-    counts = counts.loc[counts.sum(axis=1).sort_values().index]
+    counts = counts.loc[counts.sum(axis=1).sort_values(kind="stable").index]
+    total, classes = counts.sum(), len(counts)
+    what = "each class"
+    if classes > MOST_BARS:
+        half = MOST_BARS // 2
+        counts = pd.concat([counts.head(half), counts.tail(half)])
+        what = f"the {half} smallest and {half} largest of {classes:,} classes"
     figure = new_figure(8, 1.5 + 0.4 * max(len(counts), 2))
     axes, left = figure.subplots(), np.zeros(len(counts))
-    label_axes(axes, f"Images of each class, by split (n = {int(counts.to_numpy().sum()):,})", "images")
-    names = [readable(label) for label in counts.index]
+    label_axes(axes, f"Images of {what}, by split (n = {int(total.sum()):,})", "images")
+    axes.set_yticks(range(len(counts)), [readable(label) for label in counts.index])
     for split in counts.columns:
-        text = f"{split} ({int(counts[split].sum()):,})"
-        axes.barh(names, counts[split], left=left, color=SPLIT_COLOURS[split], height=0.62, label=text)
+        text = f"{split} ({int(total[split]):,})"
+        axes.barh(range(len(counts)), counts[split], left=left, color=SPLIT_COLOURS[split], height=0.62, label=text)
         left += counts[split].to_numpy()
     for place, total in enumerate(left):
         axes.text(total, place, f"  {int(total):,}", va="center", fontsize=8.5, color=INK)

@@ -12,7 +12,7 @@ import pandas as pd
 
 Statistic = Callable[[np.ndarray], np.ndarray]
 """confusions [B, K, K] -> values [B]."""
-CHUNK = 8_000_000
+CHUNK = 1_000_000
 """Numbers held at once by a resampling step."""
 
 

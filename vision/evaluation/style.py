@@ -40,9 +40,10 @@ def save(figure: "Figure", path: Path) -> Path:
 
 
 def readable(label: str, longest: int = 24) -> str:
-    """A label for people: no underscores, cut in the middle when it is long."""
+    """A label for people: no underscores, cut in the middle when it is long. A dollar is one, not mathematics."""
     text = str(label).replace("_", " ")
-    return text if len(text) <= longest else f"{text[: longest - 9]}…{text[-8:]}"
+    text = text if len(text) <= longest else f"{text[: longest - 9]}…{text[-8:]}"
+    return text.replace("$", r"\$")
 
 
 def percent(value: float) -> str:

@@ -3,6 +3,9 @@
 import numpy as np
 from PIL import Image
 
+from vision.package import InputSpec
+from vision.preprocess import input_box
+
 # Dark blue, cyan, yellow, red: from "did not matter" to "decided".
 STOPS = np.array([[0, 0, 96], [0, 190, 255], [255, 235, 0], [200, 0, 0]], dtype=np.float64)
 MAX_OPACITY = 0.6
@@ -20,6 +23,23 @@ def overlay(image: np.ndarray, heatmap: np.ndarray, opacity: float = MAX_OPACITY
     weight = np.clip(enlarged, 0, 1)[..., None]
     mixed = image * (1 - opacity * weight) + _colour(weight[..., 0]) * opacity * weight
     return np.clip(np.rint(mixed), 0, 255).astype(np.uint8)
+
+
+def overlay_whole(image: Image.Image, heatmap: np.ndarray, spec: InputSpec, side_px: int) -> np.ndarray:
+    """The upright photograph, no longer than `side_px`, with the heatmap where the model's input lies in it.
+
+    image: RGB. heatmap: float [h, w] >= 0 over the model's input. uint8 [H, W, 3] of the photograph's shape, so that a
+    page can lay it over the photograph.
+    """
+    small = image.copy()
+    small.thumbnail((side_px, side_px))
+    left, top, right, bottom = (round(edge) for edge in input_box(small.size, spec))
+    heat = Image.fromarray(np.asarray(heatmap, dtype=np.float32)).resize(
+        (max(1, right - left), max(1, bottom - top)), Image.Resampling.BILINEAR
+    )
+    whole = Image.new("F", small.size, 0.0)
+    whole.paste(heat, (left, top))
+    return overlay(np.asarray(small), np.asarray(whole))
 
 
 def _colour(values: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from vision.errors import UserError
+from vision.errors import ClearError
 from vision.package import Card, Spec, open_package, seal_package
 
 FILES = ("model.safetensors", "model.onnx", "model.int8.onnx", "explain.onnx", "reference.parquet", "model_card.md")
@@ -33,16 +33,17 @@ class PackageParts:
     cards: Mapping[str, Card] = field(default_factory=dict)
 
 
-def assemble_package(packages: Path, parts: PackageParts) -> str:
+def assemble_package(packages: Path, parts: PackageParts, scratch: Path | None = None) -> str:
     """Makes `<packages>/<package_sha>` and returns the hash. A package that is there already is checked and kept.
 
+    scratch: a folder on the same disk where it is put together, by default `packages`; a killed call leaves it there.
     Raises `ValueError` for a file name that packages don't have, `FileNotFoundError` for a missing part.
     """
     unknown = sorted(set(parts.files) - set(FILES))
     if unknown:
         raise ValueError(f"packages have no file {', '.join(unknown)}; they have {', '.join(FILES)}")
     packages.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=packages))
+    partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=scratch or packages))
     try:
         _fill(partial, parts)
         package_sha = seal_package(partial)
@@ -82,7 +83,7 @@ def _publish(partial: Path, target: Path) -> None:
 def _is_whole(folder: Path) -> bool:
     try:
         open_package(folder, folder.name)
-    except UserError:
+    except ClearError:
         return False
     return True
 

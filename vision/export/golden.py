@@ -1,6 +1,7 @@
 """Golden images: file bytes, their preprocessed input, the model's outputs. A runtime proves itself on them."""
 
 import io
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from vision.verdict import Verdict
 GOLDEN = "golden"
 TOLERANCE = 1e-3
 """Of outputs, absolute + relative: other runtimes and cores sum in another order. Inputs must agree bit for bit."""
+TOLERANCES = {"float32": TOLERANCE, "bfloat16": 0.1, "int8": 0.5}
+"""By the precision that an engine computes in. bfloat16 keeps 8 bits of a number, int8 fewer."""
 
 Run = Callable[[np.ndarray], Mapping[str, np.ndarray]]
 """images uint8 [N, S, S, 3] -> outputs by name, float [N, ...]."""
@@ -29,7 +32,7 @@ def write_golden(package_folder: Path, files: Sequence[bytes], spec: Spec, run: 
         raise ValueError("no golden images given")
     folder = package_folder / GOLDEN
     folder.mkdir(parents=True)
-    inputs = np.stack([preprocess(data, spec.input) for data in files])
+    inputs = np.stack([preprocess(data, spec.input, math.inf) for data in files])
     for index, data in enumerate(files):
         (folder / f"{index}.{_suffix(data)}").write_bytes(data)
     np.save(folder / "inputs.npy", inputs, allow_pickle=False)
@@ -54,7 +57,7 @@ def check_golden(package_folder: Path, spec: Spec, run: Run, tolerance: float = 
     wanted_inputs = np.load(package_folder / GOLDEN / "inputs.npy", allow_pickle=False)
     if not files or len(files) != len(wanted_inputs):
         return Verdict(passed=False, reasons=(f"{len(files)} golden images for {len(wanted_inputs)} inputs",))
-    inputs = np.stack([preprocess(path.read_bytes(), spec.input) for path in files])
+    inputs = np.stack([preprocess(path.read_bytes(), spec.input, math.inf) for path in files])
     reasons = _input_reasons(files, inputs, wanted_inputs)
     if reasons:
         return Verdict(passed=False, reasons=reasons)

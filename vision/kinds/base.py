@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import torch
 
+    from vision.data.cache import Crops
     from vision.evaluation.config import EvaluationConfig
     from vision.models.config import ModelConfig
     from vision.models.network import ServedModel
@@ -36,6 +37,9 @@ class Answering(Protocol):
         self, outputs: Mapping[str, np.ndarray], spec: Spec, sizes_px: Sequence[tuple[int, int]], top_k: int
     ) -> list[dict[str, Any]]:
         """One JSON-able answer an image. `sizes_px`: (width, height) of each image as sent, upright."""
+
+    def answer_schema(self, spec: Spec) -> dict[str, Any]:
+        """JSON schema (2020-12, `type: object`) of one answer."""
 
     def summary(self, answer: Mapping[str, Any]) -> dict[str, Any]:
         """{label, confidence, confident} and any further columns that drift is measured on."""
@@ -92,6 +96,15 @@ class Learning(Protocol):
         """All metrics with intervals (bootstrap over `family`, the groups that were split together)."""
 
     def draw(
-        self, evaluation: Evaluation, outputs: Mapping[str, np.ndarray], images: np.ndarray, spec: Spec, folder: Path
+        self,
+        evaluation: Evaluation,
+        outputs: Mapping[str, np.ndarray],
+        images: "np.ndarray | Crops",
+        spec: Spec,
+        folder: Path,
+        grid_images: int,
     ) -> list[Path]:
-        """The kind's own pictures (confusion matrices, grids of right and wrong answers) as PNG files in `folder`."""
+        """The kind's own pictures (confusion matrices, a grid of `grid_images` answers) as PNG files in `folder`.
+
+        images: uint8 [N, S, S, 3], aligned with `evaluation.rows`; on disk, so take only those that are shown.
+        """

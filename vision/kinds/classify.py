@@ -34,6 +34,24 @@ class Classify:
         """Of each image: label, confidence, confident, predictions (the `top_k` best, {label, probability})."""
         return [_answer(row, spec, top_k) for row in probabilities(outputs["logits"], spec.temperature)]
 
+    def answer_schema(self, spec: Spec) -> dict[str, Any]:
+        label = {"type": "string", "enum": list(spec.labels)}
+        share = {"type": "number", "minimum": 0, "maximum": 1}
+        scored = {
+            "type": "object",
+            "properties": {"label": label, "probability": share},
+            "required": ["label", "probability"],
+            "additionalProperties": False,
+        }
+        about = f"is the confidence at least {spec.confident_at:g}? If not, take another photo"
+        properties = {
+            "label": label,
+            "confidence": {**share, "description": "calibrated probability of the label"},
+            "confident": {"type": "boolean", "description": about},
+            "predictions": {"type": "array", "items": scored, "minItems": 1, "description": "the likeliest first"},
+        }
+        return {"type": "object", "properties": properties, "required": list(properties)}
+
     def summary(self, answer: Mapping[str, Any]) -> dict[str, Any]:
         return {name: answer[name] for name in ("label", "confidence", "confident")}
 

@@ -16,6 +16,7 @@ from vision.package import Spec
 from vision.training.config import TrainingConfig
 
 if TYPE_CHECKING:
+    from vision.data.cache import Crops
     from vision.evaluation.config import EvaluationConfig
 
 
@@ -78,11 +79,17 @@ class ClassifyLearning:
         return classification.evaluate(outputs, rows, spec, config)
 
     def draw(
-        self, evaluation: Evaluation, outputs: Mapping[str, np.ndarray], images: np.ndarray, spec: Spec, folder: Path
+        self,
+        evaluation: Evaluation,
+        outputs: Mapping[str, np.ndarray],
+        images: "np.ndarray | Crops",
+        spec: Spec,
+        folder: Path,
+        grid_images: int,
     ) -> list[Path]:
         from vision.evaluation import classification
 
-        return classification.draw(evaluation, outputs, images, spec, folder)
+        return classification.draw(evaluation, outputs, images, spec, folder, grid_images)
 
 
 def _cross_entropy(logits: np.ndarray, targets: np.ndarray) -> float:

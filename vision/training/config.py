@@ -21,6 +21,14 @@ class StageConfig(Section):
     """Rate of the backbone's parameters; None: `lr` for all."""
     warmup_epochs: Annotated[float, Field(ge=0)] = 0.0
 
+    @model_validator(mode="after")
+    def can_be_trained(self):
+        if self.warmup_epochs > self.epochs:
+            raise ValueError(f"warmup_epochs must be at most epochs, got {self.warmup_epochs:g} of {self.epochs}")
+        if self.trainable == "head" and self.backbone_lr is not None:
+            raise ValueError(f"backbone_lr = {self.backbone_lr:g} has nothing to train while `trainable` is head")
+        return self
+
 
 class AugmentStep(Section):
     """One step of `training.augment`, by torchvision's name in snake case, with torchvision's own arguments."""
@@ -48,6 +56,9 @@ class TrainingConfig(Section):
     gpus_per_worker: Annotated[float, Field(ge=0, le=8)] | None = None
     """None: one a worker where there is one, else none."""
     max_failures: Annotated[int, Field(ge=0)] = 2
+    """How often workers may die, or find no room, before the training gives up."""
+    worker_wait_s: Positive = 300.0
+    """How long the cluster may take, in all, to find room for the workers: a lost node's replacement, say."""
     stages: tuple[StageConfig, ...]
     stages_from_scratch: tuple[StageConfig, ...]
     optimizer: OptimizerConfig = OptimizerConfig()

@@ -1,3 +1,4 @@
+import errno
 import logging
 
 import pytest
@@ -51,9 +52,20 @@ def test_the_state_that_a_mistake_ends_in_does_not_repeat_it():
     assert FILTER.filter(record) and record.getMessage() == "Finished in state Failed"
 
 
-def test_a_fault_keeps_its_traceback():
-    prepare(verbose=False)
+def test_a_fault_keeps_its_traceback_in_the_log_of_a_deployment():
+    prepare()
     assert "Traceback" in reported(RuntimeError("disk gone"))
+
+
+def test_a_command_tells_of_a_fault_itself():
+    prepare(verbose=False)
+    assert reported(RuntimeError("disk gone")) is None
+
+
+def test_a_full_disk_is_logged_as_its_message_alone():
+    prepare()
+    told = reported(OSError(errno.ENOSPC, "No space left on device", "/disk/file"))
+    assert "no space left on the disk of /disk/file" in told and "Traceback" not in told
 
 
 def test_verbose_holds_when_the_flow_prepares_again():

@@ -9,7 +9,7 @@ from tasks.audit import read_audit
 from tasks.champion import fetch_package
 from tasks.register import _set_alias, register
 from tasks.tracking import CHALLENGER, CHAMPION, Tracker, alias_version, register_version
-from vision.errors import UserError
+from vision.errors import MachineError
 from vision.package import REQUIRED, Spec, open_package, seal_package
 from vision.release import read_release
 
@@ -119,6 +119,6 @@ def trained(run_id, folder):
 
 def test_a_package_that_is_nowhere_is_one_message_and_leaves_nothing(run, tracker):
     made = version(tracker, "a")
-    with pytest.raises(UserError, match="neither in"):
+    with pytest.raises(MachineError, match="neither in"):
         fetch_package(run, made.version, "a" * 64)
     assert list(run.packages.iterdir()) == []

@@ -92,3 +92,13 @@ def test_the_record_says_what_it_came_from(tmp_path):
     result = run_stage(tmp_path, plan(), counted([]))
     record = json.loads((result.folder / DONE).read_text())
     assert record["inputs"] == {"data": "a"} and record["key"] == result.key and "commit" in record["git"]
+
+
+def test_a_stored_result_names_its_files_wherever_the_state_folder_was_moved_to(tmp_path):
+    plan = StagePlan(stage="draw", roots=("vision.verdict",))
+    made = run_stage(tmp_path / "old", plan, lambda folder: {"pictures": [str(folder / "a.png")], "page": folder}).made
+    assert made["pictures"] == [str(tmp_path / "old" / "draw" / plan.key / "a.png")]
+    (tmp_path / "old").rename(tmp_path / "new")
+    moved = run_stage(tmp_path / "new", plan, lambda folder: {})
+    folder = tmp_path / "new" / "draw" / plan.key
+    assert moved.reused and moved.made == {"pictures": [str(folder / "a.png")], "page": str(folder)}

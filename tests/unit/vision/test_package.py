@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from vision.errors import UserError
+from vision.errors import MachineError, UserError
 from vision.package import MANIFEST, REQUIRED, InputSpec, Spec, open_package, seal_package, sha256_file
 
 
@@ -41,21 +41,21 @@ def test_one_changed_byte_is_found_and_named(name, folder):
     content = bytearray((folder / name).read_bytes())
     content[len(content) // 2] ^= 1
     (folder / name).write_bytes(content)
-    with pytest.raises(UserError, match=f"{name} has changed"):
+    with pytest.raises(MachineError, match=f"{name} has changed"):
         open_package(folder, sha)
 
 
 def test_an_extra_file_is_found_and_named(folder):
     seal_package(folder)
     (folder / "golden" / "extra.pkl").write_bytes(b"x")
-    with pytest.raises(UserError, match=r"golden/extra\.pkl is not in its manifest"):
+    with pytest.raises(MachineError, match=r"golden/extra\.pkl is not in its manifest"):
         open_package(folder)
 
 
 def test_a_missing_file_is_found_and_named(folder):
     seal_package(folder)
     (folder / "golden" / "0.jpg").unlink()
-    with pytest.raises(UserError, match=r"golden/0\.jpg is missing"):
+    with pytest.raises(MachineError, match=r"golden/0\.jpg is missing"):
         open_package(folder)
 
 
@@ -76,12 +76,12 @@ def test_a_manifest_that_was_rewritten_for_a_changed_file_is_not_the_package_ask
     sha = seal_package(folder)
     (folder / "model.onnx").write_text("another model")
     assert seal_package(folder) != sha
-    with pytest.raises(UserError, match=f"not {sha[:12]}"):
+    with pytest.raises(MachineError, match=f"not {sha[:12]}"):
         open_package(folder, sha)
 
 
 def test_a_spec_of_another_schema_is_refused(folder):
     text = json.loads((folder / "spec.json").read_text())
     (folder / "spec.json").write_text(json.dumps({**text, "schema": 2}))
-    with pytest.raises(UserError, match=r"spec\.json is not of this version"):
+    with pytest.raises(MachineError, match=r"spec\.json is not of this version"):
         open_package(folder, seal_package(folder))

@@ -9,7 +9,7 @@ from PIL import Image
 
 from vision.data.cache import ImageCache, create_cache, fill_cache
 from vision.data.config import SplitConfig
-from vision.data.manifest import COLUMNS, describe_files, list_images, write_manifest
+from vision.data.manifest import COLUMNS, describe_files, join_manifests, list_images, write_manifest
 from vision.data.splits import assign
 from vision.errors import UserError
 from vision.package import InputSpec
@@ -68,6 +68,31 @@ def test_a_cache_holds_the_readable_images_as_preprocess_makes_them(root, tmp_pa
     assert cache.rows["path"].tolist() == splits.loc[splits["error"].isna(), "path"].tolist()
     wanted = np.stack([preprocess((root / path).read_bytes(), SPEC) for path in cache.rows["path"]])
     assert np.array_equal(centre_crop(cache.images, SPEC), wanted)
+
+
+def test_a_slice_is_filled_whichever_groups_of_rows_it_lies_in(root, tmp_path, monkeypatch):
+    monkeypatch.setattr("vision.data.cache.ROWS_IN_GROUP", 4)
+    count = create_cache(tmp_path / "cache", splits_of(root), SPEC)
+    for start, stop in ((3, 9), (0, 3), (9, count)):
+        fill_cache(tmp_path / "cache", root, start, stop)
+    cache = ImageCache.open(tmp_path / "cache")
+    crops = cache.crops("train")
+    wanted = [preprocess((root / path).read_bytes(), SPEC) for path in cache.rows["path"].iloc[crops.indices]]
+    assert len(crops) == len(wanted) and np.array_equal(crops[:], np.stack(wanted))
+    assert np.array_equal(crops[np.array([2, 0])], np.stack([wanted[2], wanted[0]]))
+
+
+def test_joined_parts_are_the_whole_manifest(root, tmp_path, monkeypatch):
+    monkeypatch.setattr("vision.data.manifest.PARTS_AT_ONCE", 2)
+    rows, parts = describe_files(root, list_images(root)), []
+    for start in range(0, len(rows), 3):
+        parts.append(tmp_path / f"{start}.parquet")
+        write_manifest(rows.iloc[start : start + 3], parts[-1])
+    join_manifests(parts, tmp_path / "joined.parquet")
+    write_manifest(rows, tmp_path / "whole.parquet")
+    pd.testing.assert_frame_equal(
+        pd.read_parquet(tmp_path / "joined.parquet"), pd.read_parquet(tmp_path / "whole.parquet")
+    )
 
 
 def test_the_splits_of_a_cache_are_disjoint_and_whole(root, tmp_path):

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vision.data.config import SplitConfig
-from vision.data.splits import SPLITS, assign
+from vision.data.splits import SPLITS, assign, placements
 
 CONFIG = SplitConfig(near_duplicate_bits=0)
 
@@ -57,8 +57,8 @@ def test_the_order_of_rows_does_not_matter(rows, random):
 @given(ROWS, ROWS, ROWS)
 def test_old_images_stay_where_they_were_and_new_ones_follow_their_family(first, second, third):
     one = assign(table_of(first), CONFIG, None)
-    two = assign(table_of(first + second), CONFIG, one)
-    three = assign(table_of(first + second + third), CONFIG, two)
+    two = assign(table_of(first + second), CONFIG, placements(one))
+    three = assign(table_of(first + second + third), CONFIG, placements(two, placements(one)))
     for before, after in ((one, two), (two, three)):
         was = before.set_index("sha256")["split"]
         assert (after.set_index("sha256")["split"].loc[was.index] == was).all()
@@ -112,13 +112,52 @@ def test_a_near_duplicate_of_an_old_image_takes_its_split():
     assert (two["split"].iloc[30:].to_numpy() == one["split"].to_numpy()).all()
 
 
-def test_a_new_image_that_joins_two_old_splits_goes_to_the_first_of_them():
-    one = assign(manifest(["a"] * 40), CONFIG, None)
+def test_a_new_image_that_hangs_together_with_two_splits_is_left_out_and_the_old_ones_stay():
+    old = manifest(["a"] * 40)
+    old["phash"] = [f"{number:08x}00000000" for number in np.random.default_rng(1).integers(0, 2**32, 40)]
+    config = SplitConfig(near_duplicate_bits=4)
+    one = assign(old, config)
+    train, test = (one.index[one["split"] == split][0] for split in ("train", "test"))
+    new = manifest(["a"], start=40)
+    # Their hashes brought to 8 bits apart, the new one in the middle of them.
+    base = int(old.loc[train, "phash"], 16)
+    old.loc[test, "phash"], new["phash"] = f"{base ^ 0xFF:016x}", f"{base ^ 0x0F:016x}"
+    two = assign(pd.concat([old, new], ignore_index=True), config, placements(one))
+    assert two.loc[[train, test, 40], "split"].tolist() == ["train", "test", None]
+    assert two.loc[40, "left_out"] == "hangs together with images in two splits"
+    assert (two.groupby("family")["split"].nunique() <= 1).all()
+    assert two["left_out"].notna().sum() == 1
+
+
+def test_old_images_that_prove_to_be_one_family_stay_in_train_and_leave_the_test():
+    one = assign(manifest(["a"] * 40), CONFIG)
     train, test = (one.index[one["split"] == split][0] for split in ("train", "test"))
     more = manifest(["a"] * 41)
     more.loc[[train, test, 40], "group"] = "joined"
-    two = assign(more, CONFIG, one)
-    assert two.loc[[train, test, 40], "split"].tolist() == ["train", "test", "train"]
+    two = assign(more, CONFIG, placements(one))
+    assert two.loc[[train, test, 40], "split"].tolist() == ["train", None, "train"]
+    assert two.loc[test, "left_out"] == "was placed in test, and its family is in train"
+    kept = placements(two, placements(one)).set_index("sha256")["split"]
+    assert kept[one.loc[test, "sha256"]] == "test"
+
+
+def test_an_image_that_was_away_for_a_version_comes_back_to_its_split():
+    whole = manifest(["a"] * 60)
+    one = assign(whole, CONFIG)
+    away = one["split"] == "test"
+    two = assign(whole[~away.to_numpy()], CONFIG, placements(one))
+    three = assign(whole, CONFIG, placements(two, placements(one)))
+    assert (three.loc[away, "split"] == "test").all()
+
+
+def test_a_near_duplicate_follows_an_image_that_is_away():
+    old = manifest(["a"] * 60)
+    old["phash"] = [s[:16] for s in old["sha256"]]
+    one = assign(old, SplitConfig(near_duplicate_bits=4))
+    new = manifest(["a"] * 60, start=60)
+    new["phash"] = [f"{int(h, 16) ^ 0b101:016x}" for h in old["phash"]]
+    two = assign(new, SplitConfig(near_duplicate_bits=4), placements(one))
+    assert two["split"].tolist() == one["split"].tolist()
 
 
 def test_new_families_bring_the_shares_back_to_what_was_asked():

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -173,6 +175,15 @@ def test_gate_warns_when_fewer_than_half_of_the_images_are_shared():
         verdict = judge(model(labels, labels), part, GateConfig())
         assert verdict.passed
         assert words in " ".join(verdict.warnings)
+
+
+def test_gate_says_which_classes_the_champion_does_not_know():
+    candidate, champion = model(truth(), truth()), model(truth(), truth(), name="v1")
+    known = champion.rows["label"] != "rare"
+    table = champion.per_class[champion.per_class["label"] != "rare"]
+    verdict = judge(candidate, replace(champion, rows=champion.rows[known], per_class=table), GateConfig())
+    assert verdict.passed and "rare unknown to the champion v1, not compared" in verdict.warnings[0]
+    assert "200 of 240 test images" in reasons(verdict)
 
 
 def test_a_kind_without_labels_as_answers_is_compared_by_right_answers_alone():

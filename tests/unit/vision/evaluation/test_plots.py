@@ -55,3 +55,21 @@ def test_words_of_the_pictures():
     assert percent(1.0) == "100 %"
     assert readable("late_blight") == "late blight"
     assert len(readable("x" * 80)) <= 24
+
+
+def test_a_thousand_classes_make_pictures_that_can_be_looked_at(tmp_path):
+    names = [f"class {number:04d}" for number in range(1000)]
+    rates = {name: np.linspace(0, 1, 1000) for name in ("recall", "recall_low", "recall_high")}
+    table = pd.DataFrame({"label": names, "images": 3, **rates})
+    splits = pd.DataFrame({"label": names * 2, "split": ["train"] * 1000 + ["test"] * 1000})
+    for path in (
+        plots.recall_per_class(table, tmp_path / "recall.png"),
+        plots.class_distribution(splits, tmp_path / "classes.png"),
+    ):
+        with Image.open(path) as picture:
+            assert picture.height < 4000
+
+
+def test_a_dollar_in_a_label_is_no_mathematics(tmp_path):
+    splits = pd.DataFrame({"label": [r"$\frac{$", "b"], "split": ["train", "test"]})
+    assert opens(plots.class_distribution(splits, tmp_path / "classes.png"))

@@ -1,0 +1,199 @@
+"""A load generator that costs little: raw HTTP/1.1 over asyncio protocols, in a process of its own.
+
+A client of the usual kind spends a good part of a millisecond a request, which on two cores would be measured as the
+server's. The requests are made beforehand; of an answer only the status line and the length are read.
+"""
+
+import asyncio
+import itertools
+import multiprocessing
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+
+import numpy as np
+
+DRAIN_S = 20.0
+
+
+@dataclass
+class Load:
+    """What came of a load. latencies_ms: by status. lost: requests that got no answer. client_cpu_s: its own CPU time."""
+
+    seconds: float = 0.0
+    sent: int = 0
+    lost: int = 0
+    client_cpu_s: float = 0.0
+    latencies_ms: dict[int, list[float]] = field(default_factory=dict)
+
+    @property
+    def statuses(self) -> dict[int, int]:
+        return {status: len(found) for status, found in sorted(self.latencies_ms.items())}
+
+    @property
+    def per_second(self) -> float:
+        return len(self.latencies_ms.get(200, ())) / self.seconds
+
+    def percentile_ms(self, percent: float, status: int = 200) -> float:
+        found = self.latencies_ms.get(status)
+        return float(np.percentile(found, percent)) if found else float("nan")
+
+
+def post(path: str, body: bytes, headers: Sequence[tuple[str, str]] = (), content_type: str = "image/jpeg") -> bytes:
+    """A whole POST request with a raw body, keep-alive."""
+    lines = [
+        f"POST {path} HTTP/1.1",
+        "Host: 127.0.0.1",
+        f"Content-Type: {content_type}",
+        f"Content-Length: {len(body)}",
+    ]
+    lines += [f"{name}: {value}" for name, value in headers]
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+def multipart(path: str, body: bytes, field_name: str) -> bytes:
+    """The same as a form with one file."""
+    head = f'--b\r\nContent-Disposition: form-data; name="{field_name}"; filename="x.jpg"\r\nContent-Type: image/jpeg\r\n\r\n'
+    return post(path, head.encode() + body + b"\r\n--b--\r\n", content_type="multipart/form-data; boundary=b")
+
+
+def closed_loop(port: int, requests: Sequence[bytes], clients: int, seconds: float) -> Load:
+    """`clients` connections, each with one request in flight at all times."""
+    return _apart(_closed, port, requests, clients, seconds)
+
+
+def open_loop(port: int, requests: Sequence[bytes], rate: float, seconds: float) -> Load:
+    """`rate` requests a second whatever the server does; latency counts from when a request was due."""
+    return _apart(_open, port, requests, rate, seconds)
+
+
+def _apart(work: Callable, *args) -> Load:
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(_measured, work, *args).result()
+
+
+def _measured(work: Callable, *args) -> Load:
+    import uvloop
+
+    load = uvloop.run(work(*args))
+    load.client_cpu_s = time.process_time()
+    return load
+
+
+class Connection(asyncio.Protocol):
+    """One connection; `done(connection, status)` is called for each answer, with status 0 when it was lost."""
+
+    def __init__(self, done: Callable[["Connection", int], None]) -> None:
+        self.done, self.buffer, self.missing, self.status, self.due = done, b"", -1, 0, 0.0
+        self.busy = False
+
+    def connection_made(self, transport) -> None:
+        self.transport = transport
+
+    def send(self, request: bytes, due: float) -> None:
+        self.busy, self.due = True, due
+        self.transport.write(request)
+
+    def data_received(self, data: bytes) -> None:
+        if self.missing < 0:
+            self.buffer += data
+            head, found, rest = self.buffer.partition(b"\r\n\r\n")
+            if not found:
+                return
+            self.status = int(head[9:12])
+            length = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
+            self.missing, self.buffer = int(length[15:]) - len(rest), b""
+        else:
+            self.missing -= len(data)
+        if self.missing <= 0:
+            self.missing, self.busy = -1, False
+            self.done(self, self.status)
+
+    def connection_lost(self, error) -> None:
+        if self.busy:
+            self.busy = False
+            self.done(self, 0)
+
+
+async def _closed(port: int, requests: Sequence[bytes], clients: int, seconds: float) -> Load:
+    load, bodies, ended = Load(), itertools.cycle(requests), asyncio.Event()
+    start = time.perf_counter()
+    stop = start + seconds
+
+    def done(connection: Connection, status: int) -> None:
+        now = time.perf_counter()
+        _count(load, status, now - connection.due, within=now <= stop)
+        if now < stop and status:
+            go(connection)
+        elif not any(other.busy for other in connections):
+            ended.set()
+
+    def go(connection: Connection) -> None:
+        load.sent += 1
+        connection.send(next(bodies), time.perf_counter())
+
+    connections = [await _connect(port, done) for _ in range(clients)]
+    for connection in connections:
+        go(connection)
+    await _until(ended, seconds + DRAIN_S)
+    return _finish(load, connections, seconds)
+
+
+async def _open(port: int, requests: Sequence[bytes], rate: float, seconds: float) -> Load:
+    load, bodies, idle, connections = Load(), itertools.cycle(requests), deque(), []
+
+    def done(connection: Connection, status: int) -> None:
+        now = time.perf_counter()
+        _count(load, status, now - connection.due, within=True)
+        if status:
+            idle.append(connection)
+
+    async def send(due: float) -> None:
+        if not idle:
+            connections.append(await _connect(port, done))
+            idle.append(connections[-1])
+        idle.popleft().send(next(bodies), due)
+
+    start, pending = time.perf_counter(), set()
+    for number in range(int(rate * seconds)):
+        due = start + number / rate
+        await asyncio.sleep(max(0.0, due - time.perf_counter()))
+        load.sent += 1
+        task = asyncio.create_task(send(due))
+        pending.add(task)
+        task.add_done_callback(pending.discard)
+    stop = time.perf_counter() + DRAIN_S
+    while (pending or any(connection.busy for connection in connections)) and time.perf_counter() < stop:
+        await asyncio.sleep(0.01)
+    return _finish(load, connections, seconds)
+
+
+async def _connect(port: int, done: Callable[[Connection, int], None]) -> Connection:
+    _, connection = await asyncio.get_running_loop().create_connection(lambda: Connection(done), "127.0.0.1", port)
+    return connection
+
+
+def _count(load: Load, status: int, seconds: float, within: bool) -> None:
+    """An answer that comes after the end counts as answered, but not towards the rate."""
+    if not status:
+        load.lost += 1
+    elif within:
+        load.latencies_ms.setdefault(status, []).append(seconds * 1e3)
+
+
+async def _until(event: asyncio.Event, seconds: float) -> None:
+    try:
+        await asyncio.wait_for(event.wait(), seconds)
+    except TimeoutError:
+        return
+
+
+def _finish(load: Load, connections: Sequence[Connection], seconds: float) -> Load:
+    load.seconds = seconds
+    load.lost += sum(connection.busy for connection in connections)
+    for connection in connections:
+        connection.busy = False
+        connection.transport.close()
+    return load

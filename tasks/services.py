@@ -1,0 +1,53 @@
+"""Is a service there? Asked before work begins and before the registry is used: libraries try again for minutes."""
+
+import sqlite3
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from tasks.machine_faults import redacted
+from vision.errors import MachineError
+
+ANSWER_S = 5.0
+LOCK_S = 10.0
+"""How long another process may hold a SQLite file: a training writes for milliseconds, a first migration for seconds."""
+
+
+def check_service(uri: str, setting: str) -> None:
+    """uri: of MLflow or of a database, as in `setting`. Raises `MachineError` when it is away, locked or unwritable."""
+    kind = urlsplit(uri).scheme
+    if kind.startswith("sqlite"):
+        _check_sqlite(Path(uri.partition("///")[2]), setting)
+    elif kind in ("http", "https"):
+        _check_http(uri, setting)
+
+
+def _check_sqlite(path: Path, setting: str) -> None:
+    """Takes the write lock for a moment. A file that is not there yet is made by who needs it."""
+    if not path.is_file():
+        return
+    connection = sqlite3.connect(path, timeout=LOCK_S, isolation_level=None)
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("ROLLBACK")
+    except sqlite3.Error as error:
+        raise MachineError(
+            f"database {path}: {error}",
+            f"a SQLite file that this user may write and that nobody holds for more than {LOCK_S:.0f} s",
+            f"end the process that holds it, or mend the file; {setting} names another database",
+        ) from error
+    finally:
+        connection.close()
+
+
+def _check_http(uri: str, setting: str) -> None:
+    """Any answer will do, also one that wants a password: MLflow's client has it."""
+    import httpx
+
+    try:
+        httpx.get(f"{uri.rstrip('/')}/health", timeout=ANSWER_S)
+    except httpx.HTTPError as error:
+        raise MachineError(
+            f"{redacted(uri)} does not answer: {str(error) or type(error).__name__}",
+            f"a running MLflow server at {setting}",
+            f"start the server or correct {setting}",
+        ) from error

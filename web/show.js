@@ -1,0 +1,119 @@
+// Puts answers onto the page. Text only ever goes in as text, so nothing that a server or a file name says can run.
+
+const $ = (id) => document.getElementById(id);
+const HALF = 0.5;
+
+/** early_blight -> early blight */
+export function words(label) {
+  return String(label).replaceAll("_", " ");
+}
+
+/** The photo as the browser shows it: upright by its EXIF orientation, as the service sees it. */
+export async function showPhoto(image) {
+  const photo = $("photo");
+  const url = URL.createObjectURL(image);
+  if (photo.src) URL.revokeObjectURL(photo.src);
+  photo.src = url;
+  await photo.decode().catch(() => {}); // a format that only the service can read: the answer still stands
+}
+
+export function showAnswer(answer) {
+  const part = answer.confidence;
+  $("answer").textContent = words(answer.label);
+  const badge = $("badge");
+  badge.className = answer.confident ? "sure" : part >= HALF ? "unsure" : "poor";
+  badge.textContent = `${percent(part)} sure${answer.confident ? "" : ": below what this model needs to be trusted"}`;
+  $("retake").hidden = answer.confident;
+  $("bars").replaceChildren(...(answer.predictions ?? []).slice(0, 3).map(bar));
+  showBoxes(answer.boxes ?? []);
+}
+
+export function showHeat(png) {
+  const heat = $("heat");
+  if (heat.src) URL.revokeObjectURL(heat.src);
+  heat.src = URL.createObjectURL(png);
+  heat.style.opacity = $("slider").value / 100;
+  heat.hidden = $("heatbar").hidden = false;
+}
+
+export function showCard(card) {
+  $("card").hidden = !card;
+  if (!card) return;
+  const heading = make("h3", "What to do");
+  $("card").replaceChildren(heading, pairs(card));
+}
+
+export function showPassport(found) {
+  $("passport-body").replaceChildren(...sections(found));
+  $("passport").showModal();
+}
+
+/** error: Problem, or whatever else went wrong. */
+export function showProblem(error) {
+  $("result").hidden = true;
+  $("got").textContent = error.got ?? "Something in this page failed.";
+  $("allowed").textContent = error.allowed ? `Allowed: ${error.allowed}` : "";
+  $("do").textContent = error.act ?? "Reload the page and try again.";
+  $("problem").hidden = false;
+}
+
+function bar({ label, probability }) {
+  const item = document.createElement("li");
+  const name = make("div", "", "name");
+  name.append(make("span", words(label)), make("span", percent(probability)));
+  const meter = document.createElement("meter");
+  meter.value = probability;
+  meter.setAttribute("aria-label", `${words(label)}: ${percent(probability)}`);
+  item.append(name, meter);
+  return item;
+}
+
+/** boxes: [{box: [x1, y1, x2, y2] in pixels of the photo, label, confidence}] */
+function showBoxes(boxes) {
+  const svg = $("boxes");
+  svg.setAttribute("viewBox", `0 0 ${$("photo").naturalWidth || 1} ${$("photo").naturalHeight || 1}`);
+  svg.replaceChildren(
+    ...boxes.flatMap(({ box: [x1, y1, x2, y2], label, confidence }) => [
+      shape("rect", { x: x1, y: y1, width: x2 - x1, height: y2 - y1 }),
+      shape("text", { x: x1, y: y1 - 4 }, `${words(label)} ${percent(confidence)}`),
+    ]),
+  );
+}
+
+function shape(tag, attributes, text = "") {
+  const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  element.textContent = text;
+  return element;
+}
+
+/** A nested object as headed lists: plain values first, then each object under its name. */
+function sections(found, depth = 0) {
+  const plain = Object.entries(found).filter(([, value]) => value === null || typeof value !== "object" || Array.isArray(value));
+  const nested = Object.entries(found).filter(([, value]) => value !== null && typeof value === "object" && !Array.isArray(value));
+  const parts = plain.length ? [pairs(Object.fromEntries(plain))] : [];
+  for (const [name, value] of nested) parts.push(make(depth ? "h4" : "h3", words(name)), ...sections(value, depth + 1));
+  return parts;
+}
+
+function pairs(values) {
+  const list = document.createElement("dl");
+  for (const [name, value] of Object.entries(values)) {
+    if (value === "" || value === null) continue;
+    const text = Array.isArray(value) ? value.map((item) => (typeof item === "object" ? JSON.stringify(item) : item)).join(", ") : value;
+    list.append(make("dt", words(name)), make("dd", text));
+  }
+  return list;
+}
+
+function make(tag, text, className = "") {
+  const element = document.createElement(tag);
+  element.textContent = String(text);
+  if (className) element.className = className;
+  return element;
+}
+
+function percent(part) {
+  const rounded = Math.round(part * 100);
+  return rounded === 100 && part < 1 ? "over 99 %" : `${rounded} %`;
+}
