@@ -46,6 +46,7 @@ export function showCard(card) {
 export function showPassport(found) {
   $("passport-body").replaceChildren(...sections(found));
   $("passport").showModal();
+  $("passport").scrollTop = 0; // the browser scrolls to the button that it focuses
 }
 
 /** error: Problem, or whatever else went wrong. */
@@ -99,9 +100,11 @@ function sections(found, depth = 0) {
 function pairs(values) {
   const list = document.createElement("dl");
   for (const [name, value] of Object.entries(values)) {
-    if (value === "" || value === null) continue;
-    const text = Array.isArray(value) ? value.map((item) => (typeof item === "object" ? JSON.stringify(item) : item)).join(", ") : value;
-    list.append(make("dt", words(name)), make("dd", text));
+    const items = (Array.isArray(value) ? value : [value]).filter((item) => item !== "" && item !== null);
+    if (!items.length) continue;
+    const told = document.createElement("dd");
+    told.append(...items.map((item) => make("div", typeof item === "object" ? JSON.stringify(item) : item)));
+    list.append(make("dt", words(name)), told);
   }
   return list;
 }
