@@ -20,7 +20,7 @@ export PREFECT_HOME := $(abspath $(STATE))/prefect
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit faults lint format train evaluate serve keys deploy lock bench-training bench-size clean
+.PHONY: help setup demo test test-unit faults lint format train evaluate serve keys trace deploy lock tune-serving bench-serving bench-training bench-size clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -49,6 +49,9 @@ serve: setup ## serve the champion of SYSTEM=… on PORT=…
 keys: setup ## API keys of SYSTEM=…'s service: DO=list, DO='create --note "field app"', DO='revoke <id>'
 	@$(PY) -m bentos.access --system $(SYSTEM) $(or $(DO),list)
 
+trace: setup ## which data, code and gate led to the prediction ID=… of SYSTEM=…
+	@$(PY) -m flows.trace_prediction $(ID) --system $(SYSTEM)
+
 deploy: setup ## write the deployments of prefect.yaml to the Prefect server that PREFECT_API_URL names
 	@$(VENV)/bin/prefect work-pool inspect local >/dev/null 2>&1 || $(VENV)/bin/prefect work-pool create --type process local
 	@$(VENV)/bin/prefect --no-prompt deploy --all
@@ -73,6 +76,9 @@ bench-training: setup ## training speed as ratios; last line is JSON
 
 bench-size: setup ## time and memory of each stage at up to 60,000 images; writes docs/size.md; last line is JSON
 	@$(PY) -m benchmarks.size --work $(VISIONOPS_STATE)/size
+
+tune-serving: setup ## measure this device for SYSTEM=…'s champion and write the profile that its service takes up
+	@$(PY) -m benchmarks.tune_serving --system $(SYSTEM)
 
 bench-serving: setup ## serving speed as ratios (about 15 minutes, wants the machine to itself); last line is JSON
 	@$(PY) -m benchmarks.serving

@@ -8,8 +8,10 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from bentos.resources import cores
 from configs.load import environment_overrides, settings
 from configs.paths import StatePaths
+from configs.profile import device_name, read_profile
 from configs.serving import ServingConfig
 from configs.yaml_files import Layer, merged
 from vision.errors import UserError
@@ -88,7 +90,7 @@ def open_served(release_file: Path) -> Served:
         package=package,
         system=config["system"],
         title=config["title"],
-        serving=_serving(config, package.folder / CONFIG),
+        serving=_serving(config, package.folder / CONFIG, package.package_sha),
         release=release,
         cards=_cards(package.folder),
     )
@@ -97,10 +99,11 @@ def open_served(release_file: Path) -> Served:
 def find_serving() -> ServingConfig:
     """The settings alone, without a look at the package's other files. Raises `UserError` like `find_served`."""
     release_file = find_release_file()
-    path = package_folder(release_file, _released(release_file).champion) / CONFIG
+    champion = _released(release_file).champion
+    path = package_folder(release_file, champion) / CONFIG
     if not path.is_file():
         raise UserError(f"{path} is not there", "a whole package", "fetch it again from the registry")
-    return _serving(yaml.safe_load(path.read_text()), path)
+    return _serving(yaml.safe_load(path.read_text()), path, champion.package_sha)
 
 
 def _released(release_file: Path) -> Release:
@@ -115,12 +118,14 @@ def _released(release_file: Path) -> Release:
     return release
 
 
-def _serving(config: dict[str, Any], path: Path) -> ServingConfig:
-    """The environment over the package's own. Only this section: a package of last year must be servable though
-    training's settings have changed since."""
+def _serving(config: dict[str, Any], path: Path, package_sha: str) -> ServingConfig:
+    """The environment over what was measured on this device over the package's own. Only this section: a package of
+    last year must be servable though training's settings have changed since."""
     own, here = config.get("serving", {}), environment_overrides().get("serving", {})
+    profile = read_profile(state_folder(), device_name(cores()), package_sha)
+    layers = [Layer("environment", here), Layer("profile", profile.serving if profile else {}), Layer(str(path), own)]
     try:
-        return ServingConfig.model_validate(merged([Layer("environment", here), Layer(str(path), own)]))
+        return ServingConfig.model_validate(merged(layers))
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"]))

@@ -7,13 +7,17 @@ from fault_page import AREAS, PAGE, keep_only, plain, read
 
 
 def fault_tests() -> set[str]:
-    """`module::function` of every test here that takes the `fault` fixture."""
+    """`module::function` of every test here that takes the `fault` fixture, itself or through a fixture of its module."""
     found = set()
     for path in Path(__file__).parent.glob("test_*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
-                names = {argument.arg for argument in node.args.args}
-                found |= {f"{path.stem}::{node.name}"} if "fault" in names else set()
+        functions = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.FunctionDef)]
+        takes = {node.name: {argument.arg for argument in node.args.args} for node in functions}
+        giving = {"fault"} | {
+            name for name, names in takes.items() if "fault" in names and not name.startswith("test_")
+        }
+        found |= {
+            f"{path.stem}::{name}" for name, names in takes.items() if name.startswith("test_") and names & giving
+        }
     return found
 
 

@@ -1,5 +1,6 @@
 """Assembling, opening and proving the tiny package."""
 
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -160,3 +161,22 @@ def test_package_whose_training_settings_are_unknown_today_is_still_served(made,
     champion = ReleasedModel(version=1, package_sha=package_sha, uri=f"packages/{package_sha}")
     write_release(tmp_path / "release.json", first_release(champion, "first_model"))
     assert open_served(tmp_path / "release.json").system == "quickstart"
+
+
+def test_what_was_measured_on_this_device_goes_before_the_package_and_after_the_environment(
+    state, tmp_path, monkeypatch
+):
+    from bentos.resources import cores
+    from bentos.source import find_serving
+    from configs.profile import ServingProfile, device_name, write_profile
+    from vision.release import read_release
+
+    own = tmp_path / "state"
+    shutil.copytree(state, own)
+    monkeypatch.setenv("VISIONOPS_STATE", str(own))
+    release = read_release(own / "systems" / "quickstart" / "release.json")
+    sizes = {"workers": 3, "threads": 1, "max_batch": 5, "max_queue": 77}
+    write_profile(own, ServingProfile(device=device_name(cores()), package_sha=release.champion.package_sha, **sizes))
+    monkeypatch.setenv("VISIONOPS__SERVING__MAX_BATCH", "6")
+    found = find_serving()
+    assert (found.workers, found.max_batch, found.max_queue, found.top_k) == (3, 6, 77, 3)
