@@ -52,7 +52,7 @@ INSIDE = {
     "ingest: in git's index, not committed": Point(
         "tasks.datasets:git", when=lambda repo, *words: words[0] == "commit"
     ),
-    "describe: parts, no table": Point("tasks.ray_data:write_manifest"),
+    "describe: parts, no table": Point("tasks.ray_data:join_manifests"),
     "split: files, no record": Point("tasks.stages:_finish", when=_stage("split")),
     "validate: files, no record": Point("tasks.stages:_finish", when=_stage("validate")),
     "explore: files, no record": Point("tasks.stages:_finish", when=_stage("explore")),
