@@ -29,7 +29,7 @@ def bench_engine(package: Package):
     from bentos.engine import ready_engine
     from configs.serving import ServingConfig
 
-    return ready_engine(package, ServingConfig(), threads=1)
+    return ready_engine(package, ServingConfig(threads=1))
 
 
 class RawLimit:

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import get_args
 
 from bentos.access_keys import Key, KeyFile, Scope, change_keys, keys_file, new_key, read_keys
-from bentos.source import state_folder
+from bentos.source import find_release_file, read_serving, state_folder
 from configs.load import environment_overrides, settings
+from configs.paths import StatePaths
 from vision.errors import ClearError, UserError
 
 SCOPES: tuple[str, ...] = get_args(Scope)
@@ -68,11 +69,15 @@ def _line(key: Key) -> str:
 
 
 def _file(asked: Namespace) -> Path:
-    access = environment_overrides().get("serving", {}).get("access", {})
-    configured = access.get("keys_file")
-    return asked.file or keys_file(
-        state_folder(), asked.system or settings().system, Path(configured) if configured else None
-    )
+    """Where the service that is meant looks for its keys: what it is released with says so, like the environment."""
+    if asked.file:
+        return asked.file
+    release_file = StatePaths(state_folder()).release(asked.system) if asked.system else find_release_file()
+    if release_file.is_file():
+        system, serving = read_serving(release_file)
+        return keys_file(state_folder(), system, serving.access.keys_file)
+    configured = environment_overrides().get("serving", {}).get("access", {}).get("keys_file")
+    return keys_file(state_folder(), asked.system or settings().system, Path(configured) if configured else None)
 
 
 def _parser() -> ArgumentParser:

@@ -33,13 +33,14 @@ from bentos.problems import (
     error_entry,
     json_answer,
     no_answer_in_time,
-    too_slow,
 )
 from bentos.upload import Memory, read_images
 from vision.preprocess import ImageError
 
 BYTES_PER_MIB = 2**20
 MAX_TOP_K = 100
+MAX_DIGITS = len(str(MAX_TOP_K))
+"""Python refuses to read a number of thousands of digits."""
 TRUE, FALSE = ("true", "1"), ("false", "0", "")
 KEEP = "keep"
 
@@ -48,10 +49,11 @@ def create_app() -> Starlette:
     """The app without a model; `attach` gives it one before the first request."""
     return Starlette(
         routes=[
+            # In the order of how often they are asked for: each request tries them one by one.
+            Route("/predict", predict, methods=["POST"]),
             Route("/", page, methods=["GET"]),
             Route("/web/{name}", page_file, methods=["GET"]),
             Route("/favicon.ico", icon, methods=["GET"]),
-            Route("/predict", predict, methods=["POST"]),
             Route("/explain", explain, methods=["POST"]),
             Route("/feedback", feedback, methods=["POST"]),
             Route("/predictions/{id}/lineage", lineage, methods=["GET"]),
@@ -117,18 +119,17 @@ async def model_version(request: Request) -> Response:
 
 
 async def in_time(request: Request, max_images: int, answer: Callable[[list[bytes]], Awaitable[Response]]) -> Response:
-    """Reads the images and answers them, each within the time that the config gives. Raises `Refused`: 408 for a client
-    that takes too long, 503 for us."""
+    """Reads the images, for which `bentos.limits_body` sets the time, and answers them within the time that the config
+    gives. Raises `Refused`: 503 for an answer that takes too long."""
     state = request.app.state
     predictor: Predictor = state.predictor
     serving, limit_s = predictor.serving, predictor.serving.request_timeout_s
     with state.memory.share() as take:
         try:
-            async with asyncio.timeout(limit_s):
-                images = await read_images(request, int(serving.max_body_mib * BYTES_PER_MIB), max_images, take)
-        except TimeoutError:
-            predictor.observer.refused("slow")
-            raise too_slow(limit_s) from None
+            images = await read_images(request, int(serving.max_body_mib * BYTES_PER_MIB), max_images, take)
+        except Overloaded:
+            predictor.observer.refused("overloaded")
+            raise
         try:
             async with asyncio.timeout(limit_s):
                 return await answer(images)
@@ -152,7 +153,7 @@ def read_asked(request: Request) -> Asked:
 def _top_k(text: str | None) -> int | None:
     if text is None:
         return None
-    if text.isascii() and text.isdecimal() and 1 <= int(text) <= MAX_TOP_K:
+    if text.isascii() and text.isdecimal() and len(text) <= MAX_DIGITS and 1 <= int(text) <= MAX_TOP_K:
         return int(text)
     raise _wrong_query(f"top_k={text[:20]}", f"a whole number from 1 to {MAX_TOP_K}")
 

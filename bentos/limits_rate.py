@@ -28,8 +28,8 @@ from vision.errors import MachineError
 log = logging.getLogger("bentos.access")
 
 WINDOW_MS = int(Duration.MINUTE)
-OPEN_RINGS = 4096
-"""Rings that one process keeps mapped; the longest unused is closed."""
+OPEN_RINGS = 256
+"""Rings that one process keeps mapped, each with a file handle (1024 is a common limit); the longest unused is closed."""
 NUMBER_BYTES = 8
 POLICY = SlidingWindowLog()
 

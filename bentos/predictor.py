@@ -1,6 +1,8 @@
 """From the bytes of one image to an answer and its record. A plain class, tested without a server."""
 
 import asyncio
+import contextlib
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -35,10 +37,41 @@ class Predictor:
         The lane is chosen once: a release that comes meanwhile doesn't touch this answer.
         """
         lane = self.lane
+        with self._counted(), lane.batcher.reserve() as place:
+            decoded = await self.decoder.decode(data, lane.spec.input, place.put)
+            batched = await place.answer
+        prediction, fields = self._answer(lane, decoded, batched, asked)
+        self.recorder.append(fields)
+        self.observer.answered(fields, decoded.decode_s)
+        if asked.keep and self.keeper is not None:
+            await asyncio.to_thread(self.keeper.keep, data, prediction["prediction_id"], fields["client_hash"])
+        return prediction
+
+    def check_room(self, images: int) -> None:
+        """Raises `Overloaded` when that many images would not all be taken now."""
+        with self._counted():
+            self.lane.batcher.check_room(images)
+
+    async def explain(self, data: bytes) -> bytes:
+        """A PNG, see `Lane.explain`. Raises `ImageError`, `Overloaded`."""
+        with self._counted():
+            return await self.decoder.aside(self.lane.explain, data)
+
+    def swap(self, lane: Lane) -> Lane:
+        """From now on `lane` answers; returns the one before, to be closed."""
+        old, self.lane = self.lane, lane
+        return old
+
+    async def close(self) -> None:
+        """Answers what was accepted."""
+        await self.lane.close()
+        self.decoder.close()
+
+    @contextlib.contextmanager
+    def _counted(self) -> Iterator[None]:
+        """Tells the observer of what is not answered."""
         try:
-            with lane.batcher.reserve() as place:
-                decoded = await self.decoder.decode(data, lane.spec.input, place.put)
-                batched = await place.answer
+            yield
         except ImageError as error:
             self.observer.refused(error.reason)
             raise
@@ -50,30 +83,6 @@ class Predictor:
         except Exception:
             self.observer.failed()
             raise
-        prediction, fields = self._answer(lane, decoded, batched, asked)
-        self.recorder.append(fields)
-        self.observer.answered(fields, decoded.decode_s)
-        if asked.keep and self.keeper is not None:
-            await asyncio.to_thread(self.keeper.keep, data, prediction["prediction_id"], fields["client_hash"])
-        return prediction
-
-    def check_room(self, images: int) -> None:
-        """Raises `Overloaded` when that many images would not all be taken now."""
-        self.lane.batcher.check_room(images)
-
-    async def explain(self, data: bytes) -> bytes:
-        """A PNG, see `Lane.explain`. Raises `ImageError`, `Overloaded`."""
-        return await self.decoder.aside(self.lane.explain, data)
-
-    def swap(self, lane: Lane) -> Lane:
-        """From now on `lane` answers; returns the one before, to be closed."""
-        old, self.lane = self.lane, lane
-        return old
-
-    async def close(self) -> None:
-        """Answers what was accepted."""
-        await self.lane.close()
-        self.decoder.close()
 
     def _answer(
         self, lane: Lane, decoded: Decoded, batched: Batched, asked: Asked

@@ -64,12 +64,6 @@ def stopping() -> Refused:
     return Refused(HTTPStatus.SERVICE_UNAVAILABLE, "a server that stops", "a running server", do, retry_after(1))
 
 
-def too_slow(limit_s: float) -> Refused:
-    return Refused(
-        HTTPStatus.REQUEST_TIMEOUT, f"a body that was not whole after {limit_s:g} s", "a faster upload", "send it again"
-    )
-
-
 def no_answer_in_time(limit_s: float) -> Refused:
     return Refused(
         HTTPStatus.SERVICE_UNAVAILABLE,

@@ -21,9 +21,8 @@ from vision.errors import ClearError
 
 app = create_app()
 FREQUENT = ("/predict", "/explain", "/feedback")
-OWN_TIMEOUTS = 2
-"""Reading a body and answering it are bounded one after the other, with an error form of ours."""
 SPARE_S = 10.0
+"""Over our own bounds, which answer in our own form."""
 
 
 def planned() -> dict[str, Any]:
@@ -32,7 +31,9 @@ def planned() -> dict[str, Any]:
         serving, workers = (found := find_serving()), worker_count(found)
     except ClearError:
         serving, workers = ServingConfig(), 1  # `check` tells it, once the server really starts
-    return {"workers": workers, "traffic": {"timeout": OWN_TIMEOUTS * serving.request_timeout_s + SPARE_S}}
+    # Reading a body and answering it are bounded one after the other.
+    longest_s = serving.access.body_timeout_s + serving.request_timeout_s
+    return {"workers": workers, "traffic": {"timeout": longest_s + SPARE_S}}
 
 
 def guarded(service: bentoml.Service) -> bentoml.Service:

@@ -98,12 +98,17 @@ def open_served(release_file: Path) -> Served:
 
 def find_serving() -> ServingConfig:
     """The settings alone, without a look at the package's other files. Raises `UserError` like `find_served`."""
-    release_file = find_release_file()
+    return read_serving(find_release_file())[1]
+
+
+def read_serving(release_file: Path) -> tuple[str, ServingConfig]:
+    """The system that is released there, and its settings. Raises `UserError` like `find_served`."""
     champion = _released(release_file).champion
     path = package_folder(release_file, champion) / CONFIG
     if not path.is_file():
         raise UserError(f"{path} is not there", "a whole package", "fetch it again from the registry")
-    return _serving(yaml.safe_load(path.read_text()), path, champion.package_sha)
+    config = yaml.safe_load(path.read_text())
+    return config["system"], _serving(config, path, champion.package_sha)
 
 
 def _released(release_file: Path) -> Release:

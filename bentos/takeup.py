@@ -24,6 +24,8 @@ from vision.errors import ClearError
 
 log = logging.getLogger("bentos.takeup")
 RETRY_MAX_S = 300.0
+DOUBLINGS = 9
+"""2 s doubled so often is past RETRY_MAX_S; a number that grew with every try would end the watch after a thousand."""
 TURN_S = 60.0
 LOCK = ".take-up.lock"
 Stamp = tuple[str, int, int, int]
@@ -108,7 +110,7 @@ class TakeUp:
         reason = reason.replace(f"{path.parent}/", "")
         tries = 1 + (self.refused.tries if self.refused is not None and self.refused.reason == reason else 0)
         self.refused = RefusedRelease(reason=reason, at=datetime.now(UTC), tries=tries)
-        self._again_s = time.monotonic() + min(RETRY_MAX_S, 2.0**tries)
+        self._again_s = time.monotonic() + min(RETRY_MAX_S, 2.0 ** min(tries, DOUBLINGS))
         if tries == 1:
             self._metrics.release_take_ups.labels("refused").inc()
             log.error("release refused, the old one goes on: %s", reason)

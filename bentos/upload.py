@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.types import Message
 
 from bentos.batcher import Overloaded
+from bentos.limits_body import check_announced, too_large
 from bentos.problems import Refused
 
 FIELD = "file"
@@ -49,9 +50,7 @@ def limited(request: Request, max_bytes: int, take: Callable[[int], None] = lamb
 
     take: gets the size of each part of the body; what it raises goes to who reads.
     """
-    announced = request.headers.get("content-length", "")
-    if announced.isdecimal() and int(announced) > max_bytes:
-        raise too_large(max_bytes)
+    check_announced(request.scope, max_bytes)
     received = 0
 
     async def counted() -> Message:
@@ -65,15 +64,6 @@ def limited(request: Request, max_bytes: int, take: Callable[[int], None] = lamb
         return message
 
     return Request(request.scope, counted)
-
-
-def too_large(max_bytes: int) -> Refused:
-    return Refused(
-        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-        f"a body of more than {max_bytes} bytes",
-        f"at most {max_bytes} bytes",
-        "send a smaller or more strongly compressed image",
-    )
 
 
 async def read_images(

@@ -34,7 +34,7 @@ class ServingConfig(Section):
     """Images that one worker describes for its records in a second; beyond that records have no features (null).
     Describing a 256 px image costs as much as a small network's answer; drift needs hundreds of rows, not all."""
     request_timeout_s: Annotated[float, Field(gt=0, le=600)] = 30.0
-    """From the first byte of a request to its answer; a slower client gets 408."""
+    """From a request's whole body (see `access.body_timeout_s`) to its answer; a later one is 503."""
     max_images: Annotated[int, Field(ge=1, le=256)] = 16
     """Parts `file` of one request."""
     max_body_mib: Annotated[float, Field(gt=0)] = 20.0

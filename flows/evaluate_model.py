@@ -10,7 +10,7 @@ from prefect.states import Completed, State
 from flows.command import main
 from tasks.assess import assess, choose_package
 from tasks.describe import describe
-from tasks.ingest import checkout, ingest
+from tasks.ingest import checkout, data_version, ingest
 from tasks.ray_session import ray_session
 from tasks.run import open_run
 from tasks.split import split
@@ -30,12 +30,13 @@ def evaluate_model(
     images: which split to measure on: test, val, train, or all.
     """
     run = open_run(system, overrides, reason)
+    commit = data_version(run, data_commit) if data_commit else None
     # A version that is stored already is checked out beside; the data as it is now is the one that a training reads.
-    with run.single_flight(f"checkout-{data_commit.replace('/', '-')}" if data_commit else "training"), ray_session():
+    with run.single_flight(f"checkout-{commit}" if commit else "training"), ray_session():
         chosen = choose_package(run, Path(package) if package else None)
-        if data_commit:
-            run = run.model_copy(update={"dataset_folder": run.folder / "checkouts" / data_commit})
-        dataset = checkout(run, data_commit, run.dataset_folder) if data_commit else ingest(run)
+        if commit:
+            run = run.model_copy(update={"dataset_folder": run.folder / "checkouts" / commit})
+        dataset = checkout(run, commit, run.dataset_folder) if commit else ingest(run)
         splits = split(run, describe(run, dataset), move_head=False)
         result = assess(run, chosen, splits, images)
         return Completed(data=result.made, message=f"{result.made['headline']} {result.made['value']:.3f}")

@@ -13,7 +13,7 @@ from vision.package import open_package
 
 def bento_home(state: Path) -> Path:
     """The bento store: BENTOML_HOME, else one in the state folder, so that two checkouts' `v1` never meet."""
-    return Path(os.environ.get("BENTOML_HOME", state / "bentoml"))
+    return Path(os.environ.get("BENTOML_HOME") or state / "bentoml").absolute()
 
 
 @stage_task("build", tags=["serving"])

@@ -5,11 +5,11 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import yaml
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from vision.errors import MachineError, UserError
 from vision.lineage import sha256_json
@@ -63,6 +63,7 @@ def _scratch(home: Path, tag: str) -> Iterator[Path]:
     """
     folder = home / "building" / tag.replace(":", "-")
     folder.parent.mkdir(parents=True, exist_ok=True)
+    _remove_leavings(folder.parent)
     with FileLock(f"{folder}.lock"):
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
@@ -70,6 +71,14 @@ def _scratch(home: Path, tag: str) -> Iterator[Path]:
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_leavings(building: Path) -> None:
+    """What killed builds left, also of tags that nobody asks for again. A build that runs holds its lock."""
+    for folder in building.iterdir():
+        if folder.is_dir():
+            with suppress(Timeout), FileLock(f"{folder}.lock", timeout=0):
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _publish(built: Path, target: Path, old: Path) -> None:
@@ -128,9 +137,16 @@ def _bentoml(arguments: list[str], home: Path, cwd: Path) -> None:
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     environment = {**os.environ, "BENTOML_HOME": str(home.absolute()), "BENTOML_DO_NOT_TRACK": "True", "PATH": path}
     command = [sys.executable, "-m", "bentoml", *arguments]
-    done = subprocess.run(
-        command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=BUILD_TIMEOUT_S, check=False
-    )
+    try:
+        done = subprocess.run(
+            command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=BUILD_TIMEOUT_S, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise MachineError(
+            f"`bentoml {arguments[0]}` did not end in {BUILD_TIMEOUT_S} s",
+            "a build within that time",
+            "look at what else the machine does, then run it again",
+        ) from None
     if done.returncode != 0:
         raise MachineError(
             f"`bentoml {arguments[0]}` failed: {(done.stderr or done.stdout).strip()[-2000:]}",

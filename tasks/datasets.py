@@ -37,6 +37,9 @@ def open_repo(repo: Path, remote: str) -> Any:
         config["core"].update(analytics=False, check_update=False, autostage=False, remote="storage")
         # Never links: root can write through a hard link into the cache and damage it unseen.
         config["cache"]["type"] = "reflink,copy"
+        config["remote"].pop("storage", None)
+    # Never committed: the address may hold a password, and it is this machine's.
+    with dvc.config.edit("local") as config:
         config["remote"]["storage"] = {"url": remote}
     dvc.close()
     return Repo(str(repo))
@@ -83,17 +86,23 @@ def _is_whole(pointer: Path) -> bool:
         return False
 
 
+def full_commit(repo: Path, name: str, commit: str) -> str:
+    """The whole hash of `commit`. Raises `UserError` for one that isn't there, or has no `name`."""
+    try:
+        full = git(repo, "rev-parse", "--verify", f"{commit}^{{commit}}")
+        git(repo, "cat-file", "-e", f"{full}:{name}.dvc")
+        return full
+    except RuntimeError:
+        known = git(repo, "log", "--format=%h %s", "-5", "--", f"{name}.dvc") if (repo / ".git").is_dir() else "none"
+        raise UserError(f"no data version {commit} of {name}", f"a commit of {repo}:\n{known}", "name one") from None
+
+
 def get_version(repo: Path, name: str, commit: str, folder: Path) -> dict[str, Any]:
     """Brings `name` as it was at `commit` into `folder` (emptied first). Returns {dvc_md5, files, commit}."""
     from dvc.repo import Repo
 
-    try:
-        full = git(repo, "rev-parse", "--verify", f"{commit}^{{commit}}")
-        pointer = git(repo, "show", f"{full}:{name}.dvc")
-    except RuntimeError:
-        known = git(repo, "log", "--format=%h %s", "-5", "--", f"{name}.dvc") if (repo / ".git").is_dir() else "none"
-        raise UserError(f"no data version {commit} of {name}", f"a commit of {repo}:\n{known}", "name one") from None
-    out = yaml.safe_load(pointer)["outs"][0]
+    full = full_commit(repo, name, commit)
+    out = yaml.safe_load(git(repo, "show", f"{full}:{name}.dvc"))["outs"][0]
     shutil.rmtree(folder, ignore_errors=True)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with redirect_stdout(io.StringIO()):

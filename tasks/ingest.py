@@ -9,7 +9,7 @@ from filelock import FileLock, Timeout
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from tasks.datasets import add_version, get_version
+from tasks.datasets import add_version, full_commit, get_version
 from tasks.progress import progress
 from tasks.run import Run
 from tasks.stages import write_json
@@ -62,6 +62,11 @@ def told(names: tuple[str, ...]) -> str:
     """What was found beside the images, in one line."""
     named = ", ".join(names[:3]) + (" …" if len(names) > 3 else "")
     return f"ingest: {len(names)} left out, not named {', '.join(EXTENSIONS)}: {named}"
+
+
+def data_version(run: Run, commit: str) -> str:
+    """The whole hash of a commit in the data repository. Raises `UserError` for one that isn't there."""
+    return full_commit(run.state.datasets, run.config.system, commit)
 
 
 @task(name="checkout", cache_policy=NO_CACHE, persist_result=False, tags=["data"])

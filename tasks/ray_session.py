@@ -48,9 +48,11 @@ def ensure_ray(address: str | None) -> None:
 def _own_sigterm() -> Iterator[None]:
     """ray.init takes SIGTERM for itself (an exit with code 15): whoever had it, Prefect or a command, gets it back."""
     before = signal.getsignal(signal.SIGTERM)
-    yield
-    if threading.current_thread() is threading.main_thread() and before is not None:
-        signal.signal(signal.SIGTERM, before)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread() and before is not None:
+            signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

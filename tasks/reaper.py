@@ -75,9 +75,10 @@ def _marked() -> list[tuple[psutil.Process, str]]:
 
 
 def _lives(pid: int) -> bool:
-    with contextlib.suppress(psutil.NoSuchProcess):
+    try:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    return False
+    except psutil.Error as error:
+        return not isinstance(error, psutil.NoSuchProcess)  # another user's, which we may not look at
 
 
 def _namespace() -> str:

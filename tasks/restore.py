@@ -49,14 +49,17 @@ def _released(run: Run, release: Release) -> Package:
 
 
 def _make_champion(run: Run, tracker: Tracker, release: Release, version: int) -> None:
-    """Audit row, alias, release file, in this order, as ever; its number in this registry may be another."""
+    """Audit row, release file, alias: the alias last, because a restoration that was killed is begun again without it.
+
+    The version's number in this registry may be another than in the release.
+    """
     why = f"the registry had no champion; release {release.no} names this package as version {release.champion.version}"
     logging.getLogger(__name__).warning("%s: version %s is champion again: %s", tracker.system, version, why)
     champion = release.champion.model_copy(update={"version": version})
     row = {"system": tracker.system, "what": f"alias:{CHAMPION}", "version": version, "who": "train_model", "why": why}
     write_audit(run.database_url, row | {"package_sha": champion.package_sha})
-    tracker.client.set_registered_model_alias(tracker.system, CHAMPION, str(version))
     if version != release.champion.version:
         fresh = {"no": release.no + 1, "champion": champion, "reason": "registry restored", "at": datetime.now(UTC)}
         alone = {"challenger": None, "mode": "single", "share": 0.0}  # a challenger's number is of the old registry
         write_release(run.release_file, release.model_copy(update=fresh | alone))
+    tracker.client.set_registered_model_alias(tracker.system, CHAMPION, str(version))

@@ -31,7 +31,7 @@ class Run(Section):
     data_root: Path | None
     weights_root: Path | None
     ray_address: str | None
-    dvc_remote: str
+    dvc_remote: str = Field(repr=False)
     tracking_uri: str = Field(repr=False)
     database_url: str = Field(repr=False)
     alert_webhook: SecretStr | None

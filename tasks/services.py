@@ -12,13 +12,18 @@ LOCK_S = 10.0
 """How long another process may hold a SQLite file: a training writes for milliseconds, a first migration for seconds."""
 
 
+DATABASES = ("postgresql", "mysql", "mariadb", "mssql", "oracle")
+
+
 def check_service(uri: str, setting: str) -> None:
     """uri: of MLflow or of a database, as in `setting`. Raises `MachineError` when it is away, locked or unwritable."""
-    kind = urlsplit(uri).scheme
-    if kind.startswith("sqlite"):
+    kind = urlsplit(uri).scheme.partition("+")[0]
+    if kind == "sqlite":
         _check_sqlite(Path(uri.partition("///")[2]), setting)
     elif kind in ("http", "https"):
         _check_http(uri, setting)
+    elif kind in DATABASES:
+        _check_database(uri, setting)
 
 
 def _check_sqlite(path: Path, setting: str) -> None:
@@ -50,4 +55,22 @@ def _check_http(uri: str, setting: str) -> None:
             f"{redacted(uri)} does not answer: {str(error) or type(error).__name__}",
             f"a running MLflow server at {setting}",
             f"start the server or correct {setting}",
+        ) from error
+
+
+def _check_database(uri: str, setting: str) -> None:
+    from sqlalchemy import create_engine
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        engine = create_engine(uri)
+        try:
+            engine.connect().close()
+        finally:
+            engine.dispose()
+    except (SQLAlchemyError, ModuleNotFoundError) as error:
+        raise MachineError(
+            f"database {redacted(uri)}: {redacted(str(getattr(error, 'orig', None) or error))}",
+            f"a running database at {setting}, and its Python driver on this machine",
+            f"start the database, install the driver, or correct {setting}",
         ) from error

@@ -10,9 +10,11 @@ from tasks.run import Run
 from tasks.stage_task import stage_task
 from tasks.stages import StagePlan, StageResult, run_stage, write_json
 from vision.data.splits import assign, placements
+from vision.lineage import source_sha
 from vision.package import sha256_file
 
 SPLITS, PLACEMENTS = "splits.parquet", "placements.parquet"
+ROOTS = ("vision.data.splits",)
 
 
 @stage_task("split", tags=["data"])
@@ -22,7 +24,8 @@ def split(run: Run, manifest: StageResult, move_head: bool = True) -> StageResul
     move_head: they inherit from this one.
     """
     head_file = run.folder / "split_head.json"
-    asked = {"manifest_sha": manifest.made["manifest_sha"], "section": run.config.data.split.model_dump(mode="json")}
+    section = run.config.data.split.model_dump(mode="json")
+    asked = {"manifest_sha": manifest.made["manifest_sha"], "section": section, "source": source_sha(ROOTS)}
     parent = _parent(head_file, asked, released=run.release_file.is_file())
 
     def work(folder):
@@ -47,7 +50,7 @@ def split(run: Run, manifest: StageResult, move_head: bool = True) -> StageResul
             "manifest_sha": asked["manifest_sha"],
             "parent": parent and parent.get("placements_sha", parent["split_sha"]),
         },
-        roots=("vision.data.splits",),
+        roots=ROOTS,
     )
     result = run_stage(run.stages, plan, work)
     if move_head:
@@ -65,14 +68,15 @@ def _move_head(head_file: Path, asked: dict, result: StageResult, parent: dict |
 def _parent(head_file: Path, asked: dict, released: bool) -> dict | None:
     """The split to inherit from: the last one, or, when just that is asked for again, the one before it.
 
-    Other split settings start afresh while no model is released: only then is there nobody who was trained on what would
-    become test images.
+    Other split settings, or other code, start afresh while no model is released: only then is there nobody who was trained
+    on what would become test images.
     """
     if not head_file.is_file():
         return None
     head = json.loads(head_file.read_text())
-    if head["section"] != asked["section"] and not released:
+    alike = all(head.get(name, asked[name]) == asked[name] for name in ("section", "source"))
+    if not alike and not released:
         return None
-    if head["manifest_sha"] == asked["manifest_sha"] and head["section"] == asked["section"]:
+    if alike and head["manifest_sha"] == asked["manifest_sha"]:
         return head["parent"]
     return {name: head[name] for name in ("split_sha", "placements_sha", "path") if name in head}

@@ -26,10 +26,14 @@ class Tracker:
         found = self.client.get_experiment_by_name(self.system)
         location = (self.artifacts / self.system).as_uri() if self.artifacts else None
         if found:
-            if location and found.artifact_location != location:
+            if location and found.artifact_location != location and self._lies_with_artifacts():
                 move_artifacts(self.uri, found.artifact_location, location)
             return found.experiment_id
         return self.client.create_experiment(self.system, artifact_location=location)
+
+    def _lies_with_artifacts(self) -> bool:
+        """A database elsewhere may be that of several state folders: it is no sign that one was moved."""
+        return Path(self.uri.partition("///")[2]).parent == self.artifacts.parent
 
     def open_run(self, stage_key: str, name: str, tags: Mapping[str, str]) -> str:
         """The run of this training: the one that a killed process left behind, else a new one. Returns its id."""

@@ -91,12 +91,14 @@ def to_record(row: dict[str, Any]) -> dict[str, Any]:
     """A row of `read_records` as a record again."""
     names = {field.alias or name for name, field in Record.model_fields.items()}
     embedding = sorted((name for name in row if re.fullmatch(r"e\d+", name)), key=lambda name: int(name[1:]))
+    # A file may hold the records of two packages, the wider of which gave it its columns.
+    numbers = [row[name] for name in embedding if row[name] is not None]
     features = [name for name in row if name not in {*names, *embedding, OFFSET} and not name.startswith("answer_")]
     return {
         **{name: value for name, value in row.items() if name in names},
         "at": row["at"].isoformat(),
         "features": {name: row[name] for name in features},
-        "embedding": [float(NUMBER % row[name]) for name in embedding],
+        "embedding": [float(NUMBER % number) for number in numbers],
         "answer": json.loads(row["answer"]),
         "confidence": row["answer_confidence"],
         "confident": row["answer_confident"],

@@ -3,6 +3,7 @@
 
 let key = sessionStorage.getItem("visionops-key") ?? "";
 let askForKey = async () => "";
+let asking = null; // the one question for a key that is open, whoever waits for it
 
 /** What stands in for a person when the service wants a key: an async function that gives one, or "" to give up. */
 export function onKeyNeeded(ask) {
@@ -54,7 +55,8 @@ function form(image) {
 async function send(path, options = {}) {
   const response = await fetchOrSay(path, options);
   if (response.status === 401) {
-    key = await askForKey();
+    asking ??= askForKey().finally(() => (asking = null));
+    key = await asking;
     if (key) {
       sessionStorage.setItem("visionops-key", key);
       return send(path, options);

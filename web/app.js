@@ -16,8 +16,9 @@ async function look(image) {
   try {
     const answer = await predict(image);
     if (number !== asked) return;
-    current = { image, id: answer.prediction_id, label: answer.label };
     await showPhoto(image);
+    if (number !== asked) return;
+    current = { image, id: answer.prediction_id, label: answer.label };
     showAnswer(answer);
     showCard(answer.card);
     resetFeedback();

@@ -12,6 +12,7 @@ export function openCamera(take) {
 }
 
 async function start() {
+  stop(); // a second press must not leave the first picture's camera on
   try {
     $("video").srcObject = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } });
   } catch {

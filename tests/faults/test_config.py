@@ -134,8 +134,8 @@ def test_a_secret_where_it_belongs_stays_out_of_messages_and_of_what_a_task_show
     from tasks.run import open_run
 
     monkeypatch.setenv("VISIONOPS_ALERT_WEBHOOK", f"https://hooks.slack.com/services/T0/B0/{SECRET}")
-    monkeypatch.setenv("VISIONOPS_DATABASE_URL", f"postgresql://me:{SECRET}@127.0.0.1:9/visionops")
-    run = open_run(tiny(), {})
+    monkeypatch.setenv("VISIONOPS_DVC_REMOTE", f"https://me:{SECRET}@127.0.0.1:9/data")
+    run = open_run(tiny(), {}).model_copy(update={"database_url": f"postgresql://me:{SECRET}@127.0.0.1:9/visionops"})
     assert SECRET not in repr(run) and SECRET not in str(run.alert_webhook)
     assert SECRET not in json.dumps(run.config.model_dump(mode="json")) + json.dumps(run.git_tags())
     monkeypatch.setenv("VISIONOPS_MLFLOW_URI", f"http://me:{SECRET}@127.0.0.1:9")

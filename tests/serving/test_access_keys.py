@@ -2,14 +2,18 @@
 
 import json
 import os
+import shutil
 import stat
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+import bentos.source
 from bentos.access import main
-from bentos.access_keys import KeyFile, KeyRing, WatchedFile, change_keys, new_key, read_keys
+from bentos.access_keys import KeyFile, KeyRing, WatchedFile, change_keys, keys_file, new_key, read_keys
+from bentos.source import find_served
 from vision.errors import UserError
+from vision.release import ReleasedModel, first_release, write_release
 
 
 @pytest.fixture
@@ -136,3 +140,20 @@ def test_a_file_that_comes_and_goes_is_a_change(path, impatient):
     assert not watched.changed()
     path.unlink()
     assert watched.changed()
+
+
+def test_in_a_bento_the_command_writes_where_the_service_reads(made, tmp_path, monkeypatch, capsys):
+    """Its package says which system it is, whatever the environment's default."""
+    shutil.copytree(made.package.folder, tmp_path / "bento" / "package")
+    monkeypatch.setattr(bentos.source, "__file__", str(tmp_path / "bento" / "bentos" / "source.py"))
+    monkeypatch.setenv("VISIONOPS_STATE", str(tmp_path))
+    monkeypatch.setenv("VISIONOPS_SYSTEM", "another")
+    system, sha = tmp_path / "systems" / "quickstart", made.package.package_sha
+    shutil.copytree(made.package.folder, system / "packages" / sha)
+    write_release(
+        system / "release.json",
+        first_release(ReleasedModel(version=3, package_sha=sha, uri=f"packages/{sha}"), "first_model"),
+    )
+    assert main(["create"]) == 0
+    text, served = capsys.readouterr().out.strip(), find_served()
+    assert KeyRing(keys_file(tmp_path, served.system, served.serving.access.keys_file)).find(text) is not None

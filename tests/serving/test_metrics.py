@@ -54,6 +54,17 @@ def test_refusals_are_counted_by_reason_and_nothing_of_the_client_becomes_a_labe
     assert {sample.labels["reason"] for sample in reasons.samples} == {"unknown_format", "empty"}
 
 
+def test_what_explain_and_a_full_memory_refuse_is_counted_too(worker, draw):
+    before = worker.value("rejected_total", reason="unknown_format") or 0
+    assert worker.client.post("/explain", content=b"no image").status_code == 415
+    assert worker.value("rejected_total", reason="unknown_format") == before + 1
+    before, memory = worker.value("rejected_total", reason="overloaded") or 0, worker.client.app.state.memory
+    memory.held = memory.max_bytes
+    assert worker.client.post("/predict", content=draw("moss", 1)).status_code == 429
+    memory.held = 0
+    assert worker.value("rejected_total", reason="overloaded") == before + 1
+
+
 def test_a_request_that_is_no_upload_is_counted_by_its_status(worker):
     worker.client.post("/predict", json={"file": "leaf.jpg"})
     worker.client.get("/predictions/x/lineage")

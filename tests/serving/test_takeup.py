@@ -185,6 +185,14 @@ def test_a_package_that_was_only_half_copied_is_taken_up_once_it_is_whole(worker
     assert health(worker)["version"] == 7
 
 
+def test_a_release_that_is_refused_for_days_is_still_looked_at(worker, back, tmp_path):
+    take_up = worker.books.take_up
+    for _ in range(1100):
+        take_up._refuse(ValueError("no package"), tmp_path / "release.json")
+    assert take_up.refused.tries == 1100
+    assert take_up._again_s - time.monotonic() < 301
+
+
 @pytest.mark.parametrize("text", ["", "{", '{"no": 1}'])
 def test_a_release_file_that_can_not_be_read_changes_nothing(worker, back, text):
     path = worker.system / "release.json"

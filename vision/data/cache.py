@@ -4,6 +4,7 @@ A folder with `images.npy` (uint8 [N, R, R, 3]), `rows.parquet` (the readable ro
 order) and `input.json` (how the images were made). Any process that sees the folder may fill any slice of it.
 """
 
+import errno
 import hashlib
 import math
 import os
@@ -50,7 +51,8 @@ def _lay_out(path: Path, shape: tuple[int, ...]) -> None:
 def fill_cache(folder: Path, root: Path, start: int, stop: int) -> None:
     """Decodes images `start` to `stop` (of the cache's order) from the dataset folder `root` into the cache.
 
-    Raises `UserError` for an image that isn't what it was when the manifest was made.
+    Raises `UserError` for an image that isn't what it was when the manifest was made, `OSError` when the machine can't
+    read one.
     """
     spec = InputSpec.model_validate_json((folder / INPUT).read_text())
     images = np.load(folder / IMAGES, mmap_mode="r+")
@@ -61,6 +63,8 @@ def fill_cache(folder: Path, root: Path, start: int, stop: int) -> None:
                 raise OSError("it has other bytes")
             images[index] = to_cache(decode(data, max_megapixels=math.inf), spec)  # its size was accepted then
         except (ImageError, OSError) as error:
+            if getattr(error, "errno", None) not in (None, errno.ENOENT):
+                raise  # the machine's fault, and none of the file
             raise UserError(
                 f"{root / path} has changed since the manifest was made: {error}",
                 "the files that the manifest describes",

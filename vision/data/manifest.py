@@ -70,14 +70,17 @@ def join_manifests(parts: Sequence[Path], path: Path) -> None:
 
 
 def _describe_file(path: Path, max_megapixels: float) -> dict:
-    """A file that is larger than the largest image allowed could be is not read into memory."""
+    """A file that is larger than the largest image allowed could be is not read into memory.
+
+    Raises `OSError` when the machine can't read a file that is there: a later try may, so it is no property of the image.
+    """
     most = int(max_megapixels * 1e6 * BYTES_A_PIXEL) + 2**20
     try:
         if (size := path.stat().st_size) <= most:
             return describe(path.read_bytes(), max_megapixels)
         with path.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
+    except FileNotFoundError as error:  # removed since it was listed; `vision.data.snapshot` tells
         return describe(b"") | {"error": f"unreadable: {error.strerror or error}"}
     why = f"too_many_bytes: {size:,} bytes, an image of {max_megapixels:g} megapixels has at most {most:,}"
     return describe(b"") | {"error": why, "sha256": sha256, "file_bytes": float(size)}

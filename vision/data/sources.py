@@ -65,7 +65,8 @@ def _unchanged(found: Classes, config: DataConfig, where: str) -> Iterator[None]
         yield
     except OSError as error:
         refuse_changes(before, stamps(asked(scan_classes(Path(where)))), where)
-        if error.filename is None or Path(error.filename) not in before:
+        # A copy that the disk has no room for names both files, the source first: that is no fault of the source.
+        if error.filename2 is not None or error.filename is None or Path(error.filename) not in before:
             raise
         raise UserError(
             f"{error.filename} can't be read: {error.strerror}", "files that this user may read", "mend or remove it"

@@ -68,15 +68,17 @@ class Classify:
 
 def _answer(row: np.ndarray, spec: Spec, top_k: int) -> dict[str, Any]:
     """row: probabilities float [K]. Equal ones keep the order of the labels."""
-    order = np.argsort(-row, kind="stable")[:top_k]
+    # Not numpy's sort: it lets go of the interpreter, which other threads then keep for longer than a sort takes.
+    shares = row.tolist()
+    order = sorted(range(len(shares)), key=shares.__getitem__, reverse=True)[:top_k]
     predictions = [
-        {"label": spec.labels[index], "probability": round(float(row[index]), PROBABILITY_DIGITS)} for index in order
+        {"label": spec.labels[index], "probability": round(shares[index], PROBABILITY_DIGITS)} for index in order
     ]
     top = predictions[0]
     return {
         "label": top["label"],
         "confidence": top["probability"],
-        "confident": bool(row[order[0]] >= spec.confident_at),
+        "confident": shares[order[0]] >= spec.confident_at,
         "predictions": predictions,
     }
 

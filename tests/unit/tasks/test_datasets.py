@@ -1,6 +1,8 @@
+import shutil
+
 import pytest
 
-from tasks.datasets import add_version, get_version, git
+from tasks.datasets import add_version, full_commit, get_version, git
 from vision.errors import UserError
 
 
@@ -47,3 +49,18 @@ def test_a_lock_that_a_killed_git_left_does_not_stop_the_next_version(repo, tmp_
     (repo / ".git" / "index.lock").touch()
     (repo / "leaf" / "images" / "b.jpg").write_bytes(b"two")
     assert add_version(repo, "leaf", str(tmp_path / "remote"))["commit"] != first["commit"]
+
+
+def test_the_remotes_address_is_not_committed_and_brings_a_version_whose_cache_is_gone(repo, tmp_path):
+    first = add_version(repo, "leaf", str(tmp_path / "s3cret"))
+    assert "s3cret" not in git(repo, "log", "-p", "--all") and not git(repo, "status", "--porcelain", ".dvc")
+    shutil.rmtree(repo / ".dvc" / "cache")
+    get_version(repo, "leaf", first["commit"], tmp_path / "out")
+    assert (tmp_path / "out" / "images" / "a.jpg").read_bytes() == b"one"
+
+
+@pytest.mark.parametrize("commit", ["../..", "/", "..", "-x"])
+def test_a_path_is_no_commit_so_no_folder_is_emptied_for_one(repo, tmp_path, commit):
+    add_version(repo, "leaf", str(tmp_path / "remote"))
+    with pytest.raises(UserError, match="no data version"):
+        full_commit(repo, "leaf", commit)

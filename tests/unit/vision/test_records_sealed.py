@@ -18,7 +18,7 @@ from vision.records_read import read_records
 from vision.records_seal import seal_closed
 
 
-def line(number: int, prediction_id: str | None = None) -> bytes:
+def line(number: int, prediction_id: str | None = None, width: int = 32) -> bytes:
     return record_line(
         {
             "id": prediction_id or str(uuid7()),
@@ -33,7 +33,7 @@ def line(number: int, prediction_id: str | None = None) -> bytes:
             "queue_ms": 0.1,
             "compute_ms": 2.5,
             "features": dict.fromkeys(FEATURES, 0.25),
-            "embedding": np.linspace(-3, 3, 32, dtype=np.float32),
+            "embedding": np.linspace(-3, 3, width, dtype=np.float32),
             "answer": {"label": "moss"},
             "confidence": 0.9,
             "confident": True,
@@ -161,6 +161,16 @@ def test_bisection_finds_every_id_of_a_long_day_also_past_a_bad_line(tmp_path):
     rows[300:300] = [b"no json at all\n", b"{}\n"]
     (folder / "h-1-1.ndjson").write_bytes(b"".join(rows) + b'{"schema":1,"id":"torn')
     assert [find_record(tmp_path, made)["model_version"] for made in ids] == list(range(len(ids)))
+
+
+def test_a_sealed_record_of_a_narrower_package_is_found_beside_a_wider_one(tmp_path):
+    """A release that came in between changed the network."""
+    log, widths = LineLog(tmp_path), {str(uuid7()): width for width in (8, 32)}
+    for made, width in widths.items():
+        log.append(line(1, made, width))
+    log.close()
+    seal_closed(tmp_path)
+    assert {made: len(find_record(tmp_path, made)["embedding"]) for made in widths} == widths
 
 
 def test_a_record_written_past_midnight_is_found(tmp_path):

@@ -1,5 +1,8 @@
 """The manifest of a folder and the image cache made from it."""
 
+import errno
+import resource
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -107,3 +110,20 @@ def test_a_file_that_went_bad_after_the_manifest_stops_the_cache(root, tmp_path)
     (root / "images/b/0.jpg").write_bytes(b"gone bad")
     with pytest.raises(UserError, match="has changed since"):
         fill_cache(tmp_path / "cache", root, 0, count)
+
+
+def test_a_machine_that_can_open_no_file_is_no_fault_of_the_images(root):
+    listing = list_images(root)
+    with no_more_files(), pytest.raises(OSError) as raised:
+        describe_files(root, listing)
+    assert raised.value.errno == errno.EMFILE
+
+
+@contextmanager
+def no_more_files():
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)

@@ -1,5 +1,7 @@
 """From a config to a folder that holds exactly that data set, and clear words where it can't be."""
 
+import errno
+import resource
 import shutil
 from pathlib import Path
 
@@ -197,3 +199,16 @@ def test_drawn_leaves_come_with_their_masks(tmp_path):
         for kind in ("images", "masks")
     )
     assert images == masks
+
+
+def test_a_disk_that_takes_no_more_is_no_fault_of_the_image(shelf, tmp_path):
+    with (shelf / "set" / "a" / "0.png").open("ab") as file:
+        file.write(bytes(50_000))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
+    try:
+        with pytest.raises(OSError) as raised:
+            materialise(folder(), tmp_path / "out", shelf)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert raised.value.errno == errno.EFBIG
