@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -40,14 +41,13 @@ def build_bento(
     package = open_package(package_folder)
     tag = bento_tag(system, version)
     wanted = {**labels, "package_sha": package.package_sha, "source_sha": source_sha(project)}
-    with _scratch(home, tag) as folder:
+    with _scratch(home, tag) as folder, _context(folder) as context:
         found = stored_labels(home, tag)
         if found is not None and found.get("package_sha") != package.package_sha:
             raise _taken(tag, home, found, package)
         if found is not None and found.get("source_sha") == wanted["source_sha"]:
             return tag
-        context, own_home = folder / "context", folder / "home"
-        context.mkdir()
+        own_home = folder / "home"
         _lay_out(context, project, package, version)
         _bentoml(["build", str(context), *_options(tag, wanted)], own_home, context)
         _publish(bento_folder(own_home, tag), bento_folder(home, tag), folder / "old")
@@ -71,6 +71,22 @@ def _scratch(home: Path, tag: str) -> Iterator[Path]:
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _context(scratch: Path) -> Iterator[Path]:
+    """An empty folder to build from, outside the store: BentoML refuses one under a hidden folder, as `.visionops` is.
+
+    Its name goes by `scratch`, whose lock we hold, so that the next build of the tag finds what a killed one left.
+    """
+    name = f"visionops-build-{os.getuid()}-{sha256_json(str(scratch.resolve()))[:16]}"
+    folder = Path(tempfile.gettempdir()) / name
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _remove_leavings(building: Path) -> None:

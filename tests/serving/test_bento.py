@@ -22,7 +22,8 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory) -> Path:
-    return tmp_path_factory.mktemp("bentoml")
+    # Under a hidden folder, as the default state folder is: BentoML refuses to build from one.
+    return tmp_path_factory.mktemp("home") / ".visionops" / "bentoml"
 
 
 @pytest.fixture(scope="module")
