@@ -56,8 +56,8 @@ deploy: setup ## write the deployments of prefect.yaml to the Prefect server tha
 	@$(VENV)/bin/prefect work-pool inspect local >/dev/null 2>&1 || $(VENV)/bin/prefect work-pool create --type process local
 	@$(VENV)/bin/prefect --no-prompt deploy --all
 
-test: test-unit ## all tests: the quick ones, then those that start Ray and servers
-	@$(PY) -m pytest -q -m "slow and not system" --durations=10
+test: test-unit ## all tests: the quick ones, then those that start Ray and servers, two files at a time
+	@$(PY) -m pytest -q -m "slow and not system" -n 2 --dist loadfile --durations=15
 
 test-unit: setup ## the quick ones, two at a time
 	@$(PY) -m pytest -q -m "not system and not slow" -n 2
