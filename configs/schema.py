@@ -8,6 +8,10 @@ import yaml
 from pydantic import Field
 
 from configs.contract import ContractConfig
+from configs.labelling import LabelQueueConfig
+from configs.monitoring import MonitorConfig
+from configs.releasing import ReleaseConfig
+from configs.retraining import RetrainingConfig
 from configs.serving import ServingConfig
 from vision.data.config import DataConfig
 from vision.evaluation.config import EvaluationConfig, GateConfig
@@ -33,6 +37,10 @@ class SystemConfig(Section):
     evaluation: EvaluationConfig = EvaluationConfig()
     gate: GateConfig = GateConfig()
     serving: ServingConfig = ServingConfig()
+    monitor: MonitorConfig = MonitorConfig()
+    retraining: RetrainingConfig = RetrainingConfig()
+    release: ReleaseConfig = ReleaseConfig()
+    label_queue: LabelQueueConfig = LabelQueueConfig()
     cards: dict[str, Card] = {}
 
 
