@@ -20,7 +20,7 @@ export PREFECT_HOME := $(abspath $(STATE))/prefect
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit faults lint format train evaluate serve keys trace deploy lock tune-serving bench-serving bench-training bench-size clean
+.PHONY: help setup demo test test-unit faults lint format train evaluate monitor release rollback serve keys trace queue blast history replay deploy lock tune-serving bench-serving soak bench-training bench-size bench-drift clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -43,14 +43,35 @@ train: setup ## train SYSTEM=… (SET="training.batch_size=16 …" overrides)
 evaluate: setup ## a package (PACKAGE=folder, default the champion) of SYSTEM=… on its data as it is now
 	@$(PY) -m flows.evaluate_model --system $(SYSTEM) $(if $(PACKAGE),--package $(PACKAGE))
 
+monitor: setup ## judge what SYSTEM=…'s service answered since the last run: drift, its cause, what to do (SET= as in train)
+	@$(PY) -m flows.monitor_drift --system $(SYSTEM) $(foreach pair,$(SET),--set '$(pair)')
+
+release: setup ## one step of SYSTEM=…'s release: shadow, canary, promote or take back, on the evidence (SET= as in train)
+	@$(PY) -m flows.release_model --system $(SYSTEM) $(foreach pair,$(SET),--set '$(pair)')
+
+rollback: setup ## take SYSTEM=…'s release back, now (TO=version, WHY='…'); needs neither Prefect nor the registry
+	@$(PY) -m flows.rollback_release --system $(SYSTEM) $(if $(TO),--to $(TO)) $(if $(WHY),--reason '$(WHY)')
+
 serve: setup ## serve the champion of SYSTEM=… on PORT=…
 	@VISIONOPS_SYSTEM=$(SYSTEM) $(VENV)/bin/bentoml serve . --host 127.0.0.1 --port $(PORT)
 
 keys: setup ## API keys of SYSTEM=…'s service: DO=list, DO='create --note "field app"', DO='revoke <id>'
 	@$(PY) -m bentos.access --system $(SYSTEM) $(or $(DO),list)
 
-trace: setup ## which data, code and gate led to the prediction ID=… of SYSTEM=…
-	@$(PY) -m flows.trace_prediction $(ID) --system $(SYSTEM)
+trace: setup ## which data, code and gate led to the prediction ID=… of SYSTEM=… (CHECK=1: make every hash again)
+	@$(PY) -m flows.trace_prediction $(ID) --system $(SYSTEM) $(if $(CHECK),--check)
+
+replay: setup ## run the prediction ID=… of SYSTEM=… again from its IMAGE=file and compare
+	@$(PY) -m flows.replay_prediction $(ID) '$(IMAGE)' --system $(SYSTEM)
+
+history: setup ## which model of SYSTEM=… was champion when and why (AT=2026-11-21T08:00 for one time)
+	@$(PY) -m flows.show_history --system $(SYSTEM) $(if $(AT),--at '$(AT)')
+
+blast: setup ## models trained on IMAGE=file, sha256 or path (or LABEL=class) of SYSTEM=…, and what they answered
+	@$(PY) -m flows.trace_image --system $(SYSTEM) $(if $(LABEL),--label '$(LABEL)',--image '$(IMAGE)')
+
+queue: setup ## ask people for labels: a new queue for SYSTEM=…, filled ones taken in (TAKE=no [SHEET=labels.csv]: only that)
+	@$(PY) -m flows.queue_labels --system $(SYSTEM) $(if $(TAKE),--take $(TAKE)) $(if $(SHEET),--sheet '$(SHEET)')
 
 deploy: setup ## write the deployments of prefect.yaml to the Prefect server that PREFECT_API_URL names
 	@$(VENV)/bin/prefect work-pool inspect local >/dev/null 2>&1 || $(VENV)/bin/prefect work-pool create --type process local
@@ -77,11 +98,17 @@ bench-training: setup ## training speed as ratios; last line is JSON
 bench-size: setup ## time and memory of each stage at up to 60,000 images; writes docs/size.md; last line is JSON
 	@$(PY) -m benchmarks.size --work $(VISIONOPS_STATE)/size
 
+bench-drift: setup ## false alarms and power of the drift test beside Evidently's; writes docs/drift.md; last line is JSON
+	@$(PY) -m benchmarks.drift --work $(VISIONOPS_STATE)/drift
+
 tune-serving: setup ## measure this device for SYSTEM=…'s champion and write the profile that its service takes up
 	@$(PY) -m benchmarks.tune_serving --system $(SYSTEM)
 
-bench-serving: setup ## serving speed as ratios (about 15 minutes, wants the machine to itself); last line is JSON
-	@$(PY) -m benchmarks.serving
+bench-serving: setup ## serving speed as ratios (12 minutes, wants the machine to itself); writes docs/serving-speed.md; last line is JSON
+	@$(PY) -m benchmarks.serving --fresh
+
+soak: setup ## mixed traffic for MINUTES (5): does the service grow? last line is JSON
+	@$(PY) -m benchmarks.soak --minutes $(or $(MINUTES),5)
 
 lock: ## resolve again: requirements.lock and requirements.serve.lock
 	@[ -x $(PY) ] || $(PYTHON) -m venv $(VENV)

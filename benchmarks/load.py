@@ -14,18 +14,29 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
+import psutil
 
 DRAIN_S = 20.0
+RAMP_S = 1.0
+"""A closed loop's answers count from here on: before it, as after its end, a batch that is under way would weigh in."""
+READY = 64
+"""Connections that an open loop has before it begins; more are made when all are busy."""
 
 
 @dataclass
 class Load:
-    """What came of a load. latencies_ms: by status. lost: requests that got no answer. client_cpu_s: its own CPU time."""
+    """What came of a load. latencies_ms: by status. lost: requests that got no answer. client_cpu_s: its own CPU time,
+    without its start. machine_cpu_s: of all processes of the machine. wall_s: until the last answer.
+    late_ms: how late the requests of an open loop were sent, at the 95th percentile.
+    """
 
     seconds: float = 0.0
     sent: int = 0
     lost: int = 0
     client_cpu_s: float = 0.0
+    machine_cpu_s: float = 0.0
+    wall_s: float = 0.0
+    late_ms: float = 0.0
     latencies_ms: dict[int, list[float]] = field(default_factory=dict)
 
     @property
@@ -53,10 +64,10 @@ def post(path: str, body: bytes, headers: Sequence[tuple[str, str]] = (), conten
     return "\r\n".join([*lines, "", ""]).encode() + body
 
 
-def multipart(path: str, body: bytes, field_name: str) -> bytes:
+def multipart(path: str, body: bytes, field_name: str, headers: Sequence[tuple[str, str]] = ()) -> bytes:
     """The same as a form with one file."""
     head = f'--b\r\nContent-Disposition: form-data; name="{field_name}"; filename="x.jpg"\r\nContent-Type: image/jpeg\r\n\r\n'
-    return post(path, head.encode() + body + b"\r\n--b--\r\n", content_type="multipart/form-data; boundary=b")
+    return post(path, head.encode() + body + b"\r\n--b--\r\n", headers, "multipart/form-data; boundary=b")
 
 
 def closed_loop(port: int, requests: Sequence[bytes], clients: int, seconds: float) -> Load:
@@ -77,9 +88,16 @@ def _apart(work: Callable, *args) -> Load:
 def _measured(work: Callable, *args) -> Load:
     import uvloop
 
+    wall_s, start_s, busy_s = time.perf_counter(), time.process_time(), machine_busy_s()
     load = uvloop.run(work(*args))
-    load.client_cpu_s = time.process_time()
+    load.wall_s = time.perf_counter() - wall_s
+    load.client_cpu_s, load.machine_cpu_s = time.process_time() - start_s, machine_busy_s() - busy_s
     return load
+
+
+def machine_busy_s() -> float:
+    times = psutil.cpu_times()
+    return times.user + times.nice + times.system + times.irq + times.softirq
 
 
 class Connection(asyncio.Protocol):
@@ -87,7 +105,8 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, done: Callable[["Connection", int], None]) -> None:
         self.done, self.buffer, self.missing, self.status, self.due = done, b"", -1, 0, 0.0
-        self.busy = False
+        self.busy, self.ends = False, False
+        """ends: the server closes it after this answer."""
 
     def connection_made(self, transport) -> None:
         self.transport = transport
@@ -103,7 +122,9 @@ class Connection(asyncio.Protocol):
             if not found:
                 return
             self.status = int(head[9:12])
-            length = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
+            lines = head.lower().split(b"\r\n")
+            self.ends = b"connection: close" in lines
+            length = next(line for line in lines if line.startswith(b"content-length:"))
             self.missing, self.buffer = int(length[15:]) - len(rest), b""
         else:
             self.missing -= len(data)
@@ -119,54 +140,70 @@ class Connection(asyncio.Protocol):
 
 async def _closed(port: int, requests: Sequence[bytes], clients: int, seconds: float) -> Load:
     load, bodies, ended = Load(), itertools.cycle(requests), asyncio.Event()
-    start = time.perf_counter()
+    start = time.perf_counter() + RAMP_S
     stop = start + seconds
 
     def done(connection: Connection, status: int) -> None:
         now = time.perf_counter()
-        _count(load, status, now - connection.due, within=now <= stop)
-        if now < stop and status:
+        _count(load, status, now - connection.due, within=start <= now <= stop)
+        if now < stop and status and connection.ends:
+            again = asyncio.create_task(renew(connection))
+            renewed.add(again)
+            again.add_done_callback(renewed.discard)
+        elif now < stop and status:
             go(connection)
-        elif not any(other.busy for other in connections):
+        elif not renewed and not any(other.busy for other in connections):
             ended.set()
 
     def go(connection: Connection) -> None:
         load.sent += 1
         connection.send(next(bodies), time.perf_counter())
 
-    connections = [await _connect(port, done) for _ in range(clients)]
+    async def renew(connection: Connection) -> None:
+        """As a client does whose connection was closed with an answer."""
+        connections[connections.index(connection)] = fresh = await _connect(port, done)
+        go(fresh)
+
+    connections, renewed = [await _connect(port, done) for _ in range(clients)], set()
     for connection in connections:
         go(connection)
-    await _until(ended, seconds + DRAIN_S)
+    await _until(ended, RAMP_S + seconds + DRAIN_S)
     return _finish(load, connections, seconds)
 
 
 async def _open(port: int, requests: Sequence[bytes], rate: float, seconds: float) -> Load:
-    load, bodies, idle, connections = Load(), itertools.cycle(requests), deque(), []
+    load, bodies, late_s, pending = Load(), itertools.cycle(requests), [], set()
 
     def done(connection: Connection, status: int) -> None:
         now = time.perf_counter()
         _count(load, status, now - connection.due, within=True)
-        if status:
+        if status and not connection.ends:
             idle.append(connection)
 
-    async def send(due: float) -> None:
-        if not idle:
-            connections.append(await _connect(port, done))
-            idle.append(connections[-1])
-        idle.popleft().send(next(bodies), due)
+    async def send_anew(request: bytes, due: float) -> None:
+        connections.append(await _connect(port, done))
+        connections[-1].send(request, due)
 
-    start, pending = time.perf_counter(), set()
+    connections = [await _connect(port, done) for _ in range(READY)]
+    idle, start = deque(connections), time.perf_counter()
     for number in range(int(rate * seconds)):
         due = start + number / rate
-        await asyncio.sleep(max(0.0, due - time.perf_counter()))
+        if due > time.perf_counter():
+            await asyncio.sleep(due - time.perf_counter())
         load.sent += 1
-        task = asyncio.create_task(send(due))
-        pending.add(task)
-        task.add_done_callback(pending.discard)
+        late_s.append(time.perf_counter() - due)
+        while idle and idle[0].transport.is_closing():
+            idle.popleft()
+        if idle:
+            idle.popleft().send(next(bodies), due)
+        else:
+            task = asyncio.create_task(send_anew(next(bodies), due))
+            pending.add(task)
+            task.add_done_callback(pending.discard)
     stop = time.perf_counter() + DRAIN_S
     while (pending or any(connection.busy for connection in connections)) and time.perf_counter() < stop:
         await asyncio.sleep(0.01)
+    load.late_ms = float(np.percentile(late_s, 95)) * 1e3
     return _finish(load, connections, seconds)
 
 

@@ -81,6 +81,11 @@ def peer(name: str, port: int, workers: int, package: Path, log: Path, ready: by
     return server([*command, "--workers", str(workers)], port, log, ready)
 
 
+def stop_servers_on_term() -> None:
+    """A benchmark that is told to end leaves no server behind."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -1,19 +1,22 @@
 """Measures this device on a small grid and writes the profile that the service takes up: `make tune-serving`.
 
-Each setting is a real server under 64 clients that send the package's golden images; the fastest wins. The queue holds
-what the winner answers in a second: longer waits are answered 429 instead.
+Each setting is a real server under 64 clients that send the package's golden images; the fastest wins. All settings of a
+grid are up at once and take turns, round after round, so that what else the machine does falls on all of them. First
+workers and threads, then batch sizes. The queue holds what the winner answers in a second: longer waits are answered
+429 instead.
 """
 
 import argparse
+import contextlib
 import json
 import math
 import statistics
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from benchmarks.load import closed_loop, post
-from benchmarks.servers import free_port, ours
+from benchmarks.load import Load, closed_loop, post
+from benchmarks.servers import free_port, ours, stop_servers_on_term
 from benchmarks.serving_access import make_key
 from bentos.resources import cores
 from configs.load import settings
@@ -25,6 +28,7 @@ from vision.release import first_release, package_folder, read_release, write_re
 
 CLIENTS = 64
 BATCHES = (8, 16, 32)
+SHAPE = ("workers", "threads", "max_batch")
 QUEUE_S = 1.0
 MIN_QUEUE = 2 * CLIENTS
 """All clients may meet in one worker; a queue shorter than that refuses some of a load that the service can bear."""
@@ -33,13 +37,14 @@ MIN_QUEUE = 2 * CLIENTS
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--system", default=settings().system)
-    parser.add_argument("--seconds", type=float, default=4.0, help="of each measurement")
+    parser.add_argument("--seconds", type=float, default=3.0, help="of each measurement")
+    parser.add_argument("--rounds", type=int, default=5, help="medians over so many")
     asked = parser.parse_args()
+    stop_servers_on_term()
     state = settings().state.absolute()
     with tempfile.TemporaryDirectory(prefix="visionops-tune-") as folder:
         package = borrow_champion(state, asked.system, Path(folder))
-        rows = tuned(Path(folder), package, asked)
-    best = max(rows, key=rank)
+        rows, best = tuned(Path(folder), package, asked)
     path = write_profile(state, profile_of(package, best, rows))
     print(f"{path}: {best['workers']:.0f} workers of {best['threads']:.0f} threads, batches of {best['max_batch']:.0f}")
     print(json.dumps(best))
@@ -59,14 +64,15 @@ def borrow_champion(state: Path, system: str, folder: Path) -> Package:
     return open_package(lies, release.champion.package_sha)
 
 
-def tuned(folder: Path, package: Package, asked) -> list[dict[str, float]]:
+def tuned(folder: Path, package: Package, asked) -> tuple[list[dict[str, float]], dict[str, float]]:
+    """All that was measured, and the best of it. What won the first grid is measured again in the second."""
     header = make_key(folder, asked.system)
     files = golden_files(package.folder)
     requests = [post("/predict", path.read_bytes(), [header], "application/octet-stream") for path in files]
-    rows = [measured(folder, asked, requests, setting) for setting in process_grid()]
-    best = max(rows, key=rank)
-    others = [best | {"max_batch": size} for size in BATCHES if size != best["max_batch"]]
-    return rows + [measured(folder, asked, requests, setting) for setting in others]
+    shapes = measured(folder, asked, requests, list(process_grid()))
+    best = max(shapes, key=rank)
+    sizes = measured(folder, asked, requests, [best | {"max_batch": size} for size in BATCHES])
+    return shapes + sizes, max(sizes, key=rank)
 
 
 def process_grid() -> Iterator[dict[str, float]]:
@@ -76,18 +82,35 @@ def process_grid() -> Iterator[dict[str, float]]:
         yield {"workers": workers, "threads": threads, "max_batch": 16}
 
 
-def measured(folder: Path, asked, requests: list[bytes], setting: dict[str, float]) -> dict[str, float]:
-    prefix = "VISIONOPS__SERVING__"
-    names = ("workers", "threads", "max_batch")
-    env = {f"{prefix}{name.upper()}": str(int(setting[name])) for name in names}
-    env |= {f"{prefix}MAX_QUEUE": str(16 * CLIENTS), "VISIONOPS_SYSTEM": asked.system}
-    with ours(free_port(), int(setting["workers"]), folder, folder / "server.log", requests[0], env) as server:
-        loads = [closed_loop(server.port, requests, CLIENTS, asked.seconds) for _ in range(3)]
-        lone = closed_loop(server.port, requests, 1, 1.0)
-    row = {name: float(setting[name]) for name in names}
+def measured(
+    folder: Path, asked, requests: list[bytes], settings: Sequence[dict[str, float]]
+) -> list[dict[str, float]]:
+    """A row for each setting, medians of rounds in which they take turns."""
+    full: list[list[Load]] = [[] for _ in settings]
+    alone: list[list[Load]] = [[] for _ in settings]
+    with contextlib.ExitStack() as stack:
+        servers = [stack.enter_context(started(folder, asked.system, requests[0], setting)) for setting in settings]
+        for server in servers:
+            closed_loop(server.port, requests, CLIENTS, 1.0)
+        for _ in range(asked.rounds):
+            for server, loads, lone in zip(servers, full, alone, strict=True):
+                loads.append(closed_loop(server.port, requests, CLIENTS, asked.seconds))
+                lone.append(closed_loop(server.port, requests, 1, 0.5))
+    return [row_of(*one) for one in zip(settings, full, alone, strict=True)]
+
+
+def started(folder: Path, system: str, request: bytes, setting: dict[str, float]):
+    env = {f"VISIONOPS__SERVING__{name.upper()}": str(int(setting[name])) for name in SHAPE}
+    env |= {"VISIONOPS__SERVING__MAX_QUEUE": str(16 * CLIENTS), "VISIONOPS_SYSTEM": system}
+    log = folder / f"server-{'-'.join(str(int(setting[name])) for name in SHAPE)}.log"
+    return ours(free_port(), int(setting["workers"]), folder, log, request, env)
+
+
+def row_of(setting: dict[str, float], loads: Sequence[Load], lone: Sequence[Load]) -> dict[str, float]:
+    row = {name: float(setting[name]) for name in SHAPE}
     row["per_second"] = round(statistics.median(load.per_second for load in loads), 1)
     row["p95_ms"] = round(statistics.median(load.percentile_ms(95) for load in loads), 1)
-    row["lone_p50_ms"] = round(lone.percentile_ms(50), 2)
+    row["lone_p50_ms"] = round(statistics.median(load.percentile_ms(50) for load in lone), 2)
     print("  ".join(f"{name} {value:g}" for name, value in row.items()), flush=True)
     return row
 

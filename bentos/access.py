@@ -11,22 +11,25 @@ from bentos.access_keys import Key, KeyFile, Scope, change_keys, keys_file, new_
 from bentos.source import find_release_file, read_serving, state_folder
 from configs.load import environment_overrides, settings
 from configs.paths import StatePaths
-from vision.errors import ClearError, UserError
+from vision.edge import DONE, guarded
+from vision.errors import UserError
+from vision.machine_faults import clear_faults
 
 SCOPES: tuple[str, ...] = get_args(Scope)
 DEFAULT_SCOPES = ("predict", "feedback")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit code 0, or 2 for a mistake in what was given."""
-    parser = _parser()
-    asked = parser.parse_args(argv)
-    try:
-        asked.run(asked, _file(asked))
-    except ClearError as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
+    """Exit code 0, 2 for a mistake in what was given, or 1 for a fault of the machine."""
+    asked = _parser().parse_args(argv)
+
+    def work() -> int:
+        path = _file(asked)
+        with clear_faults(path.parent):
+            asked.run(asked, path)
+        return DONE
+
+    return guarded(work, asked.verbose, kept="the keys are as they were")
 
 
 def create(asked: Namespace, path: Path) -> None:
@@ -84,6 +87,7 @@ def _parser() -> ArgumentParser:
     parser = ArgumentParser(prog="python -m bentos.access", description=__doc__)
     parser.add_argument("--system", help="whose service (default: VISIONOPS_SYSTEM)")
     parser.add_argument("--file", type=Path, help="another keys file than the system's")
+    parser.add_argument("-v", "--verbose", action="store_true", help="show tracebacks")
     commands = parser.add_subparsers(required=True, metavar="create | list | revoke")
     make = commands.add_parser("create", help="a new key, printed once")
     make.add_argument("--scopes", nargs="+", choices=SCOPES, default=DEFAULT_SCOPES, help="default: predict feedback")

@@ -47,7 +47,7 @@ class Gate:
         """hashed: a client's name -> the salted hash that stands in records."""
         self._keys, self._tokens, self._limiter, self._hashed = keys, tokens, limiter, hashed
         self._per_minute = requests_per_minute
-        self._clients: dict[tuple[str, frozenset[str]], Client] = {}
+        self._clients: dict[tuple[str, frozenset[str], str | None], Client] = {}
 
     @property
     def locked(self) -> bool:
@@ -93,14 +93,16 @@ class Gate:
             value = _header(scope["headers"], name)
             if value is not None and not is_loopback(_host(value)):
                 raise _unknown(f"no key, and {name.decode()} {value[:100]!r} is not this machine")
-        return self._named(ANONYMOUS, ANONYMOUS_SCOPES)
+        return self._named(ANONYMOUS, ANONYMOUS_SCOPES, ends[0])
 
-    def _named(self, key_id: str, scopes: frozenset[str]) -> Client:
-        known = self._clients.get((key_id, scopes))
+    def _named(self, key_id: str, scopes: frozenset[str], address: str | None = None) -> Client:
+        """address: of who has no key, and is told apart by it."""
+        known = self._clients.get((key_id, scopes, address))
         if known is None:
             if len(self._clients) >= CLIENTS:
                 self._clients.clear()
-            known = self._clients[key_id, scopes] = Client(key_id, self._hashed(key_id), scopes)
+            known = Client(key_id, self._hashed(address or key_id), scopes, address)
+            self._clients[key_id, scopes, address] = known
         return known
 
 

@@ -17,6 +17,7 @@ SCOPES: dict[str, str] = {
     "/predict": "predict",
     "/explain": "predict",
     "/feedback": "feedback",
+    "/release": "admin",
 }
 UNDER: tuple[tuple[str, str], ...] = (("/web/", OPEN), ("/docs/", OPEN), ("/predictions/", "predict"))
 """The same for what lies under a folder."""

@@ -8,17 +8,20 @@ from anyio import to_thread
 from starlette.requests import Request
 from starlette.responses import Response
 
+from bentos.failures import Failures
 from bentos.feedback import FeedbackDesk
 from bentos.inbox import Inbox
 from bentos.meter import Meter
 from bentos.metrics import exposition, metrics
 from bentos.predictor import Predictor
 from bentos.records import Recorder
-from bentos.schemas import Health
+from bentos.schemas import Challenger, Health, ModelVersion, ServedRelease
 from bentos.takeup import TakeUp
 from configs.paths import StatePaths
 from configs.places import places_of
 from vision.passport import Places
+
+BYTES_PER_MIB = 2**20
 
 
 class Books:
@@ -36,13 +39,18 @@ class Books:
         served = predictor.lane.served
         self._system, self._poll_s = served.system, served.serving.release_poll_s
         self.recorder = Recorder(self._paths, self._system, served.serving.keeping, self.metrics)
-        self.desk = FeedbackDesk(
-            self.recorder, lambda: predictor.lane.spec.labels, self._paths.packages(self._system), self.metrics
-        )
-        self.take_up = TakeUp(predictor, self.metrics, files)
+        self.desk = FeedbackDesk(self.recorder, self._labels, self._paths.packages(self._system), self.metrics)
+        self.take_up = TakeUp(predictor.router, self.metrics, files, Failures(predictor.told))
         predictor.recorder = self.recorder
-        predictor.observer = Meter(self.metrics, lambda: predictor.lane.batcher.held)
-        predictor.keeper = Inbox(self._paths.inbox(self._system), self.metrics)
+        predictor.observer = Meter(self.metrics, lambda: predictor.router.lanes.held)
+        predictor.keeper = Inbox(
+            self._paths.inbox(self._system), served.serving.keeping.inbox_mib * BYTES_PER_MIB, self.metrics
+        )
+
+    @property
+    def folder(self) -> Path:
+        """The system's, in the state folder."""
+        return self._paths.system(self._system)
 
     def start(self) -> None:
         self.recorder.start()
@@ -54,25 +62,58 @@ class Books:
         await to_thread.run_sync(self.recorder.close)
 
     def health(self) -> Health:
-        lane = self._predictor.lane
-        lost, refused = self.recorder.losses, self.take_up.refused
+        lanes, lost, challenger = self._predictor.router.lanes, self.recorder.losses, self.challenger()
+        lane, refused = lanes.champion, self.take_up.refused.said
+        healthy = not (lost or refused or (challenger and challenger.refused))
         return Health(
-            status="degraded" if lost or refused else "ok",
+            status="ok" if healthy else "degraded",
             **{name: lane.info[name] for name in ("system", "version", "package_sha")},
             release_no=lane.served.release.no,
             engine=lane.engine.name,
             precision=lane.engine.precision,
-            queue_images=lane.batcher.held,
+            queue_images=lanes.held,
             records_lost=lost,
             refused_release=refused,
+            challenger=challenger,
+        )
+
+    def version(self) -> ModelVersion:
+        return self._predictor.lane.version().model_copy(update={"challenger": self.challenger()})
+
+    def challenger(self) -> Challenger | None:
+        """Of the release that this worker acts on."""
+        release = self._predictor.router.lanes.release
+        if release.challenger is None:
+            return None
+        return Challenger(
+            version=release.challenger.version,
+            package_sha=release.challenger.package_sha,
+            mode=release.mode,
+            share=release.share,
+            refused=self.take_up.refused_challenger.said,
+        )
+
+    def release(self) -> ServedRelease:
+        """Without the salt: who knows it can choose to be a canary's client."""
+        release = self._predictor.router.lanes.release
+        return ServedRelease(
+            **release.model_dump(exclude={"salt"}),
+            refused_release=self.take_up.refused.said,
+            refused_challenger=self.take_up.refused_challenger.said,
         )
 
     def places(self) -> Places:
         """Where a passport is joined from now."""
-        return places_of(self._paths, self._system, self._predictor.lane.served.package.folder)
+        carried = [lane.served.package.folder for lane in self._predictor.router.lanes]
+        return places_of(self._paths, self._system, *carried)
+
+    def _labels(self, package_sha: str) -> tuple[str, ...]:
+        lanes = self._predictor.router.lanes
+        return (lanes.find(package_sha) or lanes.champion).spec.labels
 
 
-async def scrape(_: Request) -> Response:
-    """GET /metrics, over all workers."""
-    text, content_type = await to_thread.run_sync(exposition)
+async def scrape(request: Request) -> Response:
+    """GET /metrics, over all workers; also while the service is still starting."""
+    books: Books | None = getattr(request.app.state, "books", None)
+    text, content_type = await to_thread.run_sync(exposition, books.folder if books else None)
     return Response(text, media_type=content_type)

@@ -9,9 +9,7 @@ from bentos.resources import engine_name, thread_count
 from configs.serving import ServingConfig
 from vision.errors import UserError
 from vision.export.golden import TOLERANCES, check_golden
-from vision.package import Package
-
-INT8_MODEL = "model.int8.onnx"
+from vision.package import INT8_MODEL, Package
 
 
 class Engine(Protocol):

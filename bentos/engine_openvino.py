@@ -11,6 +11,10 @@ from vision.package import Package
 
 HINTS = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}
 """What layers that are not quantised compute in."""
+UNPINNED = {"ENABLE_CPU_PINNING": False}
+"""With pinning, the workers of one machine would all take the same first cores. For every model that is compiled: threads
+that one has pinned are used for the next, whatever that asks for.
+"""
 
 
 class OpenVinoEngine:
@@ -31,8 +35,7 @@ class OpenVinoEngine:
             "INFERENCE_PRECISION_HINT": HINTS[self.precision],
             "INFERENCE_NUM_THREADS": threads,
             "NUM_STREAMS": 1,
-            # With pinning, the workers of one machine would all take the same first cores.
-            "ENABLE_CPU_PINNING": False,
+            **UNPINNED,
         }
         self._compiled = core.compile_model(model, "CPU", options)
         self._names = tuple(output.any_name for output in self._compiled.outputs)
@@ -51,7 +54,8 @@ class OpenVinoEngine:
         """What OpenVINO itself would take on this processor tells whether bfloat16 is in hardware."""
         if wanted in ("float32", "int8"):
             return wanted
-        chosen = core.compile_model(model, "CPU", {"INFERENCE_NUM_THREADS": 1}).get_property("INFERENCE_PRECISION_HINT")
+        probe = core.compile_model(model, "CPU", {"INFERENCE_NUM_THREADS": 1, **UNPINNED})
+        chosen = probe.get_property("INFERENCE_PRECISION_HINT")
         if chosen.get_type_name() == "bf16":
             return "bfloat16"
         if wanted == "bfloat16":

@@ -44,9 +44,9 @@ class FeedbackDesk:
     """Checks what is said against the record it is about, and writes it down. Later words replace earlier ones."""
 
     def __init__(
-        self, recorder: Recorder, labels: Callable[[], tuple[str, ...]], packages: Path, metrics: SimpleNamespace
+        self, recorder: Recorder, labels: Callable[[str], tuple[str, ...]], packages: Path, metrics: SimpleNamespace
     ) -> None:
-        """labels: of the package that answers now. packages: where the earlier ones lie."""
+        """labels: of a package by its hash, or of the one that answers now. packages: where the earlier ones lie."""
         self._recorder, self._labels, self._packages, self._metrics = recorder, labels, packages, metrics
 
     def say(self, asked: FeedbackAsked, key_id: str | None) -> FeedbackSaid:
@@ -73,12 +73,12 @@ class FeedbackDesk:
         return FeedbackSaid(id=asked.id, label=asked.label, predicted=predicted, right=predicted == asked.label, at=at)
 
     def _labels_of(self, package_sha: str) -> tuple[str, ...]:
-        """Labels of the package that answered; of the present one when that is gone."""
+        """Labels of the package that answered; of the champion when that is gone."""
         spec = self._packages / package_sha / "spec.json"
         try:
             return Spec.model_validate_json(spec.read_bytes()).labels
         except (OSError, ValueError):
-            return self._labels()
+            return self._labels(package_sha)
 
 
 async def feedback(request: Request) -> Response:

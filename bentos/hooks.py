@@ -4,29 +4,40 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from vision.failures import Failure
+
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """Who asks. key_id: of the key or the token. client_hash: as records name it. scopes: what the key allows."""
+    """Who asks. key_id: of the key or the token. client_hash: as records name it. scopes: what the key allows.
+
+    address: of who has no key; it tells such clients apart where one of several models answers.
+    """
 
     key_id: str
     client_hash: str | None
     scopes: frozenset[str]
+    address: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a request says beside its image. top_k: None for the system's own. keep: only with a key that may."""
+    """What a request says beside its image. top_k: None for the system's own. keep: only with a key that may.
+    explain: the heatmap goes with the answer."""
 
     top_k: int | None = None
     client: Client | None = None
     keep: bool = False
+    explain: bool = False
 
 
 class Recorder(Protocol):
     def append(self, fields: Mapping[str, Any]) -> object:
         """fields: those of `vision.records.Record`. Called in the event loop before the answer leaves: brief, and
         never raises."""
+
+    def append_failure(self, failure: Failure) -> object:
+        """Of a challenger. Never raises."""
 
 
 class Keeper(Protocol):
@@ -46,9 +57,21 @@ class Observer(Protocol):
     def failed(self) -> None:
         """The engine failed on an image."""
 
+    def shadowed(self) -> None:
+        """The challenger answered an image beside the champion."""
+
+    def dropped(self, route: str) -> None:
+        """The challenger had no room for an image; route: `shadow`, `canary`."""
+
+    def challenger_failed(self, route: str) -> None:
+        """The champion goes on in its place; route: `shadow`, `canary`, `load`."""
+
 
 class NullRecorder:
     def append(self, fields: Mapping[str, Any]) -> None:
+        pass
+
+    def append_failure(self, failure: Failure) -> None:
         pass
 
 
@@ -60,4 +83,13 @@ class NullObserver:
         pass
 
     def failed(self) -> None:
+        pass
+
+    def shadowed(self) -> None:
+        pass
+
+    def dropped(self, route: str) -> None:
+        pass
+
+    def challenger_failed(self, route: str) -> None:
         pass

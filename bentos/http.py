@@ -19,7 +19,7 @@ from starlette.routing import Route
 from bentos.batcher import Closed, Overloaded
 from bentos.books import Books, scrape
 from bentos.feedback import feedback
-from bentos.hooks import Asked
+from bentos.hooks import Asked, Client
 from bentos.openapi_page import docs, docs_file, openapi
 from bentos.page import icon, page, page_file
 from bentos.passport import lineage
@@ -42,7 +42,7 @@ MAX_TOP_K = 100
 MAX_DIGITS = len(str(MAX_TOP_K))
 """Python refuses to read a number of thousands of digits."""
 TRUE, FALSE = ("true", "1"), ("false", "0", "")
-KEEP = "keep"
+KEEP, EXPLAIN = "keep", "explain"
 
 
 def create_app() -> Starlette:
@@ -59,6 +59,7 @@ def create_app() -> Starlette:
             Route("/predictions/{id}/lineage", lineage, methods=["GET"]),
             Route("/health", health, methods=["GET"]),
             Route("/metrics", scrape, methods=["GET"]),
+            Route("/release", release, methods=["GET"]),
             Route("/model/version", model_version, methods=["GET"]),
             Route("/openapi.json", openapi, methods=["GET"]),
             Route("/docs", docs, methods=["GET"]),
@@ -82,18 +83,23 @@ async def predict(request: Request) -> Response:
     """One image: its prediction. Several: `{"results": [...]}`, where a bad image is an error among the others."""
     predictor: Predictor = request.app.state.predictor
     asked = read_asked(request)
+    if asked.explain:
+        _check_explains(predictor)
+    # What can't be answered soon is refused before its body is read.
+    predictor.check_room(1, asked.client)
 
     async def answer(images: list[bytes]) -> Response:
         if len(images) == 1:
             return json_answer(await predictor.predict(images[0], asked))
         return json_answer({"results": await predict_all(predictor, images, asked)})
 
-    return await in_time(request, predictor.serving.max_images, answer)
+    # An explanation costs as much as at /explain, which takes one image.
+    return await in_time(request, 1 if asked.explain else predictor.serving.max_images, answer)
 
 
 async def predict_all(predictor: Predictor, images: list[bytes], asked: Asked) -> list[Mapping[str, Any]]:
     """Raises `Overloaded` when there is no room for all of them."""
-    predictor.check_room(len(images))
+    predictor.check_room(len(images), asked.client)
     found = await asyncio.gather(*(predictor.predict(data, asked) for data in images), return_exceptions=True)
     return [error_entry(item) if isinstance(item, Exception) else item for item in found]
 
@@ -101,11 +107,10 @@ async def predict_all(predictor: Predictor, images: list[bytes], asked: Asked) -
 async def explain(request: Request) -> Response:
     """A PNG of the image under the heatmap of what decided its answer."""
     predictor: Predictor = request.app.state.predictor
-    if not predictor.lane.explains:
-        raise Refused(HTTPStatus.NOT_FOUND, "a model without explanations", "a model of a kind that has them", "-")
+    _check_explains(predictor)
 
     async def answer(images: list[bytes]) -> Response:
-        return Response(await predictor.explain(images[0]), media_type="image/png")
+        return Response(await predictor.explain(images[0], client_of(request)), media_type="image/png")
 
     return await in_time(request, 1, answer)
 
@@ -114,8 +119,12 @@ async def health(request: Request) -> Response:
     return json_answer(request.app.state.books.health())
 
 
+async def release(request: Request) -> Response:
+    return json_answer(request.app.state.books.release())
+
+
 async def model_version(request: Request) -> Response:
-    return json_answer(request.app.state.predictor.lane.version())
+    return json_answer(request.app.state.books.version())
 
 
 async def in_time(request: Request, max_images: int, answer: Callable[[list[bytes]], Awaitable[Response]]) -> Response:
@@ -138,16 +147,26 @@ async def in_time(request: Request, max_images: int, answer: Callable[[list[byte
             raise no_answer_in_time(limit_s) from None
 
 
+def _check_explains(predictor: Predictor) -> None:
+    if not predictor.lane.explains:
+        raise Refused(HTTPStatus.NOT_FOUND, "a model without explanations", "a model of a kind that has them", "-")
+
+
+def client_of(request: Request) -> Client | None:
+    """As the guard knows it."""
+    return request.scope.get("state", {}).get("client")
+
+
 def read_asked(request: Request) -> Asked:
-    """`?top_k=`, `?keep=`, and who asks. Raises `Refused`."""
-    client = request.scope.get("state", {}).get("client")
+    """`?top_k=`, `?keep=`, `?explain=`, and who asks. Raises `Refused`."""
+    client = client_of(request)
     if not request.scope["query_string"]:
         return Asked(client=client)
     query = request.query_params
-    keep = _flag(query.get("keep", ""))
+    keep, explained = _flag(query, KEEP), _flag(query, EXPLAIN)
     if keep and (client is None or KEEP not in client.scopes):
         raise Refused(HTTPStatus.FORBIDDEN, "keep=true", "a key with the scope `keep`", "ask for such a key")
-    return Asked(_top_k(query.get("top_k")), client, keep)
+    return Asked(_top_k(query.get("top_k")), client, keep, explained)
 
 
 def _top_k(text: str | None) -> int | None:
@@ -158,10 +177,11 @@ def _top_k(text: str | None) -> int | None:
     raise _wrong_query(f"top_k={text[:20]}", f"a whole number from 1 to {MAX_TOP_K}")
 
 
-def _flag(text: str) -> bool:
+def _flag(query: Mapping[str, str], name: str) -> bool:
+    text = query.get(name, "")
     if text.lower() in (*TRUE, *FALSE):
         return text.lower() in TRUE
-    raise _wrong_query(f"keep={text[:20]}", "true or false")
+    raise _wrong_query(f"{name}={text[:20]}", "true or false")
 
 
 def _wrong_query(got: str, allowed: str) -> Refused:

@@ -18,6 +18,9 @@ from vision.export.runtime import onnx_run
 from vision.kinds import answering
 from vision.preprocess import decode, to_input
 
+CHAMPION, CANARY, SHADOW = "champion", "canary", "shadow"
+CLOSE_S = 10.0
+"""An engine that hangs keeps a worker no longer from its next release, or from its end."""
 EXPLAIN_MODEL = "explain.onnx"
 EXPLAIN_SIDE_PX = 1024
 
@@ -25,12 +28,12 @@ EXPLAIN_SIDE_PX = 1024
 class Lane:
     """route: what records say of its answers."""
 
-    def __init__(self, served: Served, engine: Engine, batcher: Batcher, route: str = "champion") -> None:
+    def __init__(self, served: Served, engine: Engine, batcher: Batcher, route: str = CHAMPION) -> None:
         self.served, self.engine, self.batcher, self.route = served, engine, batcher, route
         self.spec, self.kind = served.package.spec, answering(served.package.spec.kind)
         self.info = ModelInfo(
             system=served.system,
-            version=served.release.champion.version,
+            version=served.model.version,
             package_sha=served.package.package_sha,
             arch=self.spec.arch,
         ).model_dump()
@@ -74,12 +77,16 @@ class Lane:
         Image.fromarray(overlay_whole(image, heatmap, self.spec.input, EXPLAIN_SIDE_PX)).save(drawn, "PNG")
         return drawn.getvalue()
 
+    def renamed(self, served: Served, route: str) -> "Lane":
+        """The same engine and queue in another release."""
+        return Lane(served, self.engine, self.batcher, route)
+
     async def close(self) -> None:
         """Answers what it had accepted."""
         await self.batcher.close()
 
 
-def open_lane(served: Served, route: str = "champion") -> Lane:
+def open_lane(served: Served, route: str = CHAMPION) -> Lane:
     """An engine that has proved itself, and its queue. Blocks for seconds: call it in a thread while others are served.
 
     Raises `UserError` when the package doesn't answer here as it should.
@@ -91,7 +98,7 @@ def open_lane(served: Served, route: str = "champion") -> Lane:
 
 def make_batcher(engine: Engine, serving: ServingConfig) -> Batcher:
     if serving.batching == "bentoml":
-        from bentos.dispatcher import DispatchedBatcher
+        from bentos.dispatcher import DispatchedLine
 
-        return DispatchedBatcher(engine.predict, serving.max_batch, serving.max_queue)
+        return Batcher(engine.predict, serving.max_batch, serving.max_queue, DispatchedLine)
     return Batcher(engine.predict, serving.max_batch, serving.max_queue)

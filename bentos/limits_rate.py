@@ -4,7 +4,7 @@ The policy is pyrate-limiter's `SlidingWindowLog`: in no minute, wherever it beg
 multi-process bucket (SQLite and a file lock) takes 107 CPU-microseconds and waits for the disk; `limits` and slowapi
 have none. Here the times of a client's last requests lie in a small mapped file, a ring as long as its limit, and a
 file lock makes reading and writing them one step. A worker that is killed holds no lock, one that is started again
-finds the ring.
+finds the ring. `bentos.limits_sweep` takes rings away again.
 """
 
 import bisect
@@ -13,7 +13,6 @@ import hashlib
 import logging
 import mmap
 import os
-import stat
 import tempfile
 import time
 from collections import OrderedDict
@@ -23,6 +22,7 @@ from pathlib import Path
 
 from pyrate_limiter import Duration, Rate, SlidingWindowLog
 
+from bentos.limits_sweep import GONE, Sweeper, hold, own_folder, sweep_dead
 from vision.errors import MachineError
 
 log = logging.getLogger("bentos.access")
@@ -73,6 +73,11 @@ class Ring:
         reset_ms = self._time(total) - start + 1 if decision.allowed else self._time(total - 1) - start + 1
         return Spent(limit, limit - counted, reset_ms, decision.retry_after_ms)
 
+    @property
+    def gone(self) -> bool:
+        """Its file was removed: what is counted here, nobody else sees."""
+        return self._numbers[0] == GONE
+
     def close(self) -> None:
         self._numbers.release()
         self._map.close()
@@ -89,9 +94,11 @@ class RateLimiter:
         self._folder = folder
         self._clock_ms = clock_ms or _monotonic_ms
         self._rings: OrderedDict[tuple[str, int], Ring] = OrderedDict()
+        self._sweeper = Sweeper(folder, WINDOW_MS)
         try:
-            _own(folder.parent)
-            _own(folder)
+            own_folder(folder.parent)
+            sweep_dead(folder.parent, self._clock_ms(), WINDOW_MS)
+            self._users = hold(folder)
             self._lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         except OSError as error:
             raise MachineError(
@@ -100,11 +107,11 @@ class RateLimiter:
 
     def take(self, client: str, limit: int) -> Spent:
         """client: who is counted; only its hash reaches the disk."""
-        ring = self._ring(client, limit)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
         try:
             # Read inside the lock: times in a ring never go back.
-            return ring.take(self._clock_ms())
+            now_ms = self._clock_ms()
+            return self._ring(client, limit, now_ms).take(now_ms)
         finally:
             fcntl.flock(self._lock, fcntl.LOCK_UN)
 
@@ -113,12 +120,17 @@ class RateLimiter:
             ring.close()
         self._rings.clear()
         os.close(self._lock)
+        os.close(self._users)
 
-    def _ring(self, client: str, limit: int) -> Ring:
+    def _ring(self, client: str, limit: int, now_ms: int) -> Ring:
+        """The lock is held: nobody removes a ring between its opening and its use."""
         known = self._rings.get((client, limit))
-        if known is not None:
+        if known is not None and not known.gone:
             self._rings.move_to_end((client, limit))
             return known
+        if known is not None:
+            self._rings.pop((client, limit)).close()
+        self._sweeper.step(now_ms)
         if len(self._rings) >= OPEN_RINGS:
             self._rings.popitem(last=False)[1].close()
         name = hashlib.sha256(client.encode("utf-8", "surrogateescape")).hexdigest()[:32]
@@ -148,14 +160,6 @@ def host_folder(service: Path) -> Path:
     """
     name = hashlib.sha256(str(service.absolute()).encode()).hexdigest()[:16]
     return Path(tempfile.gettempdir()) / f"visionops-{os.getuid()}-rate" / name
-
-
-def _own(folder: Path) -> None:
-    """The temporary folder is everybody's: what lies there under our name must be ours, and no link."""
-    folder.mkdir(mode=0o700, exist_ok=True)
-    found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
-        raise PermissionError(f"{folder} is not this user's folder")
 
 
 def _monotonic_ms() -> int:

@@ -23,7 +23,7 @@ class Meter:
     def __init__(self, metrics: SimpleNamespace, held: Callable[[], int]) -> None:
         """held: how many images are accepted and not answered."""
         self._metrics, self._held = metrics, held
-        self._of_label = cache(metrics.predictions.labels)
+        self._of_label, self._of_route = cache(metrics.predictions.labels), cache(metrics.lane_answers.labels)
 
     def answered(self, fields: Mapping[str, Any], decode_s: float) -> None:
         metrics = self._metrics
@@ -34,6 +34,7 @@ class Meter:
         metrics.confidence.observe(fields["confidence"])
         # A kind without a label of its own answers `none`.
         self._of_label(str(fields["answer"].get("label", "none"))).inc()
+        self._of_route(fields["route"]).inc()
         if not fields["confident"]:
             metrics.low_confidence.inc()
         metrics.queue_images.set(self._held())
@@ -48,6 +49,15 @@ class Meter:
     def failed(self) -> None:
         self._metrics.engine_errors.inc()
         self._metrics.queue_images.set(self._held())
+
+    def shadowed(self) -> None:
+        self._of_route("shadow").inc()
+
+    def dropped(self, route: str) -> None:
+        self._metrics.challenger_dropped.labels(route).inc()
+
+    def challenger_failed(self, route: str) -> None:
+        self._metrics.challenger_failures.labels(route).inc()
 
 
 class Timed:

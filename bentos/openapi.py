@@ -9,12 +9,13 @@ from pydantic.json_schema import models_json_schema
 from bentos.access_scopes import OPEN, scope_of
 from bentos.feedback import FeedbackAsked, FeedbackSaid
 from bentos.lane import Lane
-from bentos.schemas import ErrorAnswer, Health, ModelInfo, ModelVersion
+from bentos.router import Lanes
+from bentos.schemas import ErrorAnswer, Health, ModelInfo, ModelVersion, ServedRelease
 from vision.export.golden import golden_outputs
 from vision.package import Card
 from vision.passport import Passport
 
-MODELS = (ErrorAnswer, Health, ModelInfo, ModelVersion, FeedbackAsked, FeedbackSaid, Passport, Card)
+MODELS = (ErrorAnswer, Health, ModelInfo, ModelVersion, FeedbackAsked, FeedbackSaid, Passport, Card, ServedRelease)
 IMAGE_TYPES = ("image/jpeg", "image/png", "image/webp", "image/bmp", "application/octet-stream")
 EXAMPLE_ID = "01934c3e-8a2b-7c4d-9e5f-0a1b2c3d4e5f"
 EXAMPLE_TIME = "2026-01-31T12:00:00Z"
@@ -36,8 +37,15 @@ TOP_K = {"type": "integer", "minimum": 1, "maximum": 100}
 QUERY = [
     {"name": "top_k", "in": "query", "schema": TOP_K, "description": "labels in the answer", "example": 3},
     {"name": "keep", "in": "query", "schema": {"type": "boolean"}, "description": "keep the image (scope `keep`)"},
+    {"name": "explain", "in": "query", "schema": {"type": "boolean"}, "description": "add the heatmap; one image only"},
 ]
 OF_ID = {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}, "example": EXAMPLE_ID}
+HEATMAP = {
+    "type": "string",
+    "contentEncoding": "base64",
+    "contentMediaType": "image/png",
+    "description": "with `explain=true`: the image under the heatmap of what decided its answer",
+}
 RETRY = {"Retry-After": {"description": "seconds to wait", "schema": {"type": "integer", "minimum": 1}}}
 RATE = {
     "RateLimit-Policy": {"description": "requests (q) in so many seconds (w)", "schema": {"type": "string"}},
@@ -45,9 +53,9 @@ RATE = {
 }
 
 
-def document(lane: Lane, max_images: int) -> dict[str, Any]:
-    """For the model that answers now."""
-    schemas = _schemas(lane)
+def document(lanes: Lanes, max_images: int) -> dict[str, Any]:
+    """For the models that answer now."""
+    lane, schemas = lanes.champion, _schemas(lanes)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -66,22 +74,14 @@ def document(lane: Lane, max_images: int) -> dict[str, Any]:
     }
 
 
-def _schemas(lane: Lane) -> dict[str, Any]:
+def _schemas(lanes: Lanes) -> dict[str, Any]:
     _, found = models_json_schema(
         [(model, "serialization") for model in MODELS], ref_template="#/components/schemas/{model}"
     )
     schemas = dict(found["$defs"])
-    answer = lane.kind.answer_schema(lane.spec)
-    schemas["Prediction"] = {
-        **answer,
-        "properties": {
-            "prediction_id": {"type": "string", "format": "uuid", "description": "for /feedback and the passport"},
-            "model": _ref("ModelInfo"),
-            "card": {"anyOf": [_ref("Card"), {"type": "null"}], "description": "what to do about the label"},
-            **answer["properties"],
-        },
-        "required": ["prediction_id", "model", "card", *answer["required"]],
-    }
+    # A canary may know other labels than the champion.
+    answers = [_prediction(lane) for lane in lanes.answering]
+    schemas["Prediction"] = answers[0] if answers == answers[:1] * len(answers) else {"anyOf": answers}
     either = {"anyOf": [_ref("Prediction"), _ref("ErrorAnswer")]}
     schemas["Predictions"] = {
         "type": "object",
@@ -90,6 +90,21 @@ def _schemas(lane: Lane) -> dict[str, Any]:
         "description": "of each image, in order: its prediction or its error",
     }
     return schemas
+
+
+def _prediction(lane: Lane) -> dict[str, Any]:
+    answer = lane.kind.answer_schema(lane.spec)
+    return {
+        **answer,
+        "properties": {
+            "prediction_id": {"type": "string", "format": "uuid", "description": "for /feedback and the passport"},
+            "model": _ref("ModelInfo"),
+            "card": {"anyOf": [_ref("Card"), {"type": "null"}], "description": "what to do about the label"},
+            **answer["properties"],
+            "heatmap_png": HEATMAP,
+        },
+        "required": ["prediction_id", "model", "card", *answer["required"]],
+    }
 
 
 def _paths(lane: Lane, max_images: int) -> dict[str, Any]:
@@ -109,6 +124,10 @@ def _paths(lane: Lane, max_images: int) -> dict[str, Any]:
             **_about("model_version", "Which model answers, and what it can say"),
             "responses": _answers(_ref("ModelVersion"), lane.version().model_dump(mode="json"), GUARDED),
         }},
+        "/release": {"get": {
+            **_about("release", "What is released, to whom and why"),
+            "responses": _answers(_ref("ServedRelease"), None, GUARDED),
+        }},
         "/health": {"get": {
             **_about("health", "How the service is"),
             "responses": {"200": {"description": "It answers.", "content": _json(_ref("Health"), None)}},
@@ -124,7 +143,7 @@ def _predict(lane: Lane, max_images: int) -> dict[str, Any]:
     return {
         **_about("predict", "What is on the image", QUERY),
         "requestBody": _images(max_images),
-        "responses": _answers(one_or_more, prediction_example(lane), IMAGE_ERRORS),
+        "responses": _answers(one_or_more, prediction_example(lane), (*IMAGE_ERRORS, 404)),
     }
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
-from bentos.lane import Lane
 from bentos.openapi import document
 from bentos.problems import Refused, json_answer
+from bentos.router import Lanes
 
 PAGE = """<!doctype html>
 <html lang="en">
@@ -30,13 +30,13 @@ FILES = {"swagger-ui.css": "text/css", "swagger-ui-bundle.js": "text/javascript"
 
 
 async def openapi(request: Request) -> Response:
-    """Made once for each model that answers."""
+    """Made once for each release."""
     state = request.app.state
-    lane: Lane = state.predictor.lane
+    lanes: Lanes = state.predictor.router.lanes
     made_of, made = getattr(state, "openapi", (None, None))
-    if made_of is not lane.info:
-        made = document(lane, lane.served.serving.max_images)
-        state.openapi = (lane.info, made)
+    if made_of is not lanes:
+        made = document(lanes, lanes.champion.served.serving.max_images)
+        state.openapi = (lanes, made)
     return json_answer(made)
 
 

@@ -2,70 +2,105 @@
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
-from datetime import UTC, datetime
-from typing import Any
+from base64 import b64encode
+from collections.abc import Awaitable, Callable, Iterator
+from typing import TypeVar
 
-from uuid6 import uuid7
-
-from bentos.batcher import Batched, Closed, Overloaded
-from bentos.decoder import Decoded, Decoder
-from bentos.hooks import Asked, Keeper, NullObserver, NullRecorder, Observer, Recorder
-from bentos.lane import Lane
+from bentos.answers import Answered, Prediction, answer_of
+from bentos.batcher import Closed, Overloaded
+from bentos.canary import Canary
+from bentos.decoder import open_decoder
+from bentos.hooks import Asked, Client, Keeper, NullObserver, NullRecorder, Observer, Recorder
+from bentos.lane import CANARY, CLOSE_S, Lane
+from bentos.router import Lanes, Router
+from bentos.shadow import Shadow
 from vision.preprocess import ImageError
 
-Prediction = dict[str, Any]
-"""JSON-able; `bentos.schemas.Prediction` says what is in it."""
+HEATMAP = "heatmap_png"
+Result = TypeVar("Result")
 
 
 class Predictor:
-    """The lane that answers now, and those who are told of each answer. Belongs to one event loop."""
+    """The lanes that answer now, and those who are told of each answer. Belongs to one event loop."""
 
     def __init__(self, lane: Lane, recorder: Recorder | None = None, observer: Observer | None = None) -> None:
-        serving = lane.served.serving
-        self.lane, self.serving = lane, serving
+        """lane: the champion's; a challenger comes with the take-up."""
+        self.serving = serving = lane.served.serving
+        self.router = Router(Lanes(lane.served.release, lane))
         self.recorder: Recorder = recorder or NullRecorder()
         self.observer: Observer = observer or NullObserver()
         self.keeper: Keeper | None = None
-        self.decoder = Decoder(
-            serving.decode_threads, serving.max_megapixels, serving.max_queue, serving.features_per_s
-        )
+        self.decoder = open_decoder(serving)
+        self._canary = Canary(self.router, serving.request_timeout_s, self.told)
+        self._shadow = Shadow(self.decoder, serving, self.told)
+
+    @property
+    def lane(self) -> Lane:
+        """The champion's."""
+        return self.router.lanes.champion
+
+    def told(self) -> tuple[Recorder, Observer]:
+        return self.recorder, self.observer
 
     async def predict(self, data: bytes, asked: Asked) -> Prediction:
         """data: an image file. Raises `ImageError`, `Overloaded`, or what the engine raised for this image alone.
 
         The lane is chosen once: a release that comes meanwhile doesn't touch this answer.
         """
-        lane = self.lane
-        with self._counted(), lane.batcher.reserve() as place:
-            decoded = await self.decoder.decode(data, lane.spec.input, place.put)
-            batched = await place.answer
-        prediction, fields = self._answer(lane, decoded, batched, asked)
-        self.recorder.append(fields)
-        self.observer.answered(fields, decoded.decode_s)
-        if asked.keep and self.keeper is not None:
-            await asyncio.to_thread(self.keeper.keep, data, prediction["prediction_id"], fields["client_hash"])
-        return prediction
-
-    def check_room(self, images: int) -> None:
-        """Raises `Overloaded` when that many images would not all be taken now."""
+        lanes, lane = self.router.lanes, self._lane_of(asked.client, asked.explain)
         with self._counted():
+            answered = await self._ask(lane, lambda lane: self._answer(lane, data, asked))
+        fields = answered.fields
+        self.recorder.append(fields)
+        self.observer.answered(fields, answered.decoded.decode_s)
+        if asked.keep and self.keeper is not None:
+            await asyncio.to_thread(self.keeper.keep, data, fields["id"], fields["client_hash"])
+        self._shadow.offer(lanes, answered, data, asked)
+        return answered.prediction
+
+    def check_room(self, images: int, client: Client | None = None) -> None:
+        """Raises `Overloaded` when that many images would not all be taken now."""
+        lane = self.router.lane_of(client)
+        with self._counted():
+            if lane.route == CANARY:
+                with contextlib.suppress(Overloaded):
+                    lane.batcher.check_room(images)
+                    return
             self.lane.batcher.check_room(images)
 
-    async def explain(self, data: bytes) -> bytes:
-        """A PNG, see `Lane.explain`. Raises `ImageError`, `Overloaded`."""
+    async def explain(self, data: bytes, client: Client | None = None) -> bytes:
+        """A PNG, see `Lane.explain`, of the model that answers this client. Raises `ImageError`, `Overloaded`."""
+        lane = self._lane_of(client, explain=True)
         with self._counted():
-            return await self.decoder.aside(self.lane.explain, data)
-
-    def swap(self, lane: Lane) -> Lane:
-        """From now on `lane` answers; returns the one before, to be closed."""
-        old, self.lane = self.lane, lane
-        return old
+            return await self._ask(lane, lambda lane: self.decoder.aside(lane.explain, data))
 
     async def close(self) -> None:
-        """Answers what was accepted."""
-        await self.lane.close()
+        """Answers what was accepted. A challenger whose engine hangs is left behind."""
+        await self._shadow.close()
+        lanes = self.router.lanes
+        if lanes.challenger is not None:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(lanes.challenger.close(), CLOSE_S)
+        await lanes.champion.close()
         self.decoder.close()
+
+    def _lane_of(self, client: Client | None, explain: bool) -> Lane:
+        lane = self.router.lane_of(client)
+        return self.lane if explain and not lane.explains else lane
+
+    def _ask(self, lane: Lane, ask: Callable[[Lane], Awaitable[Result]]) -> Awaitable[Result]:
+        return self._canary.ask(lane, ask) if lane.route == CANARY else ask(lane)
+
+    async def _answer(self, lane: Lane, data: bytes, asked: Asked) -> Answered:
+        with lane.batcher.reserve() as place:
+            decoded = await self.decoder.fill(place, data, lane.spec.input)
+            batched = await place.answer
+            # While the place is held: the lane is not closed under it.
+            heatmap = await self.decoder.aside(lane.explain, data) if asked.explain else None
+        prediction, fields = answer_of(lane, decoded, batched, asked)
+        if heatmap is not None:
+            prediction[HEATMAP] = b64encode(heatmap).decode()
+        return Answered(lane, prediction, fields, decoded, place.image)
 
     @contextlib.contextmanager
     def _counted(self) -> Iterator[None]:
@@ -83,36 +118,3 @@ class Predictor:
         except Exception:
             self.observer.failed()
             raise
-
-    def _answer(
-        self, lane: Lane, decoded: Decoded, batched: Batched, asked: Asked
-    ) -> tuple[Prediction, dict[str, Any]]:
-        """The answer, and the fields of its record."""
-        answer = lane.answer(batched.outputs, decoded.size_px, asked.top_k)
-        summary = lane.kind.summary(answer)
-        prediction_id = str(uuid7())
-        fields = {
-            "id": prediction_id,
-            "at": datetime.now(UTC),
-            "package_sha": lane.info["package_sha"],
-            "model_version": lane.info["version"],
-            "release_no": lane.served.release.no,
-            "route": lane.route,
-            "pair_id": None,
-            "client_hash": asked.client.client_hash if asked.client else None,
-            "batch_size": batched.batch_size,
-            "queue_ms": batched.queue_ms,
-            "compute_ms": batched.compute_ms,
-            "features": decoded.features,
-            "embedding": batched.outputs["embedding"],
-            "answer": {name: value for name, value in answer.items() if name not in ("confidence", "confident")},
-            "confidence": summary["confidence"],
-            "confident": summary["confident"],
-        }
-        prediction = {
-            "prediction_id": prediction_id,
-            "model": lane.info,
-            "card": lane.card(summary["label"]),
-            **answer,
-        }
-        return prediction, fields

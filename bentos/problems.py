@@ -50,12 +50,13 @@ def retry_after(seconds: float) -> dict[str, str]:
 
 
 def overloaded(error: Overloaded) -> Refused:
+    """The connection ends with it: this worker is full, and the next connection may meet one that is not."""
     return Refused(
         HTTPStatus.TOO_MANY_REQUESTS,
         "more requests than this server can answer soon",
         "requests at the rate that it answers them",
         "try again after the seconds in Retry-After",
-        retry_after(error.retry_after_s),
+        {**retry_after(error.retry_after_s), "Connection": "close"},
     )
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from configs.paths import StatePaths
 from configs.serving import KeepingConfig
+from vision.failures import Failure, failure_line
 from vision.records import Feedback, feedback_line, record_line
 from vision.records_log import LineLog
 from vision.records_seal import drop_old
@@ -22,6 +23,8 @@ log = logging.getLogger("bentos.records")
 
 SYNC_S = 1.0
 """A power cut takes what was written in this time and one fsync; the death of the process takes nothing."""
+LATE_S = 2.0
+"""A sync that is longer under way is late, and said so without waiting for its end."""
 ALARM_S = 60.0
 SWEEP_S = 3600.0
 SALT, SALT_BYTES = ".salt", 32
@@ -32,7 +35,7 @@ class GuardedLog:
     """A `LineLog` that never raises: what can't be written is counted, and told at most once a minute."""
 
     def __init__(self, name: str, folder: Path, metrics: SimpleNamespace) -> None:
-        self.name, self._log = name, LineLog(folder)
+        self.name, self.folder, self._log = name, folder, LineLog(folder)
         self._written = metrics.records_written.labels(name)
         self._lost = metrics.records_lost.labels(name)
         self._lag = metrics.record_lag_seconds.labels(name)
@@ -48,12 +51,15 @@ class GuardedLog:
         self._written.inc()
         if self.losses:
             self._recover()
+        if (waiting_s := self._log.waiting_s) > LATE_S:
+            self._lag.set(waiting_s)  # The thread that syncs may hang in it.
         return True
 
     def sync(self) -> None:
         try:
             self._lag.set(self._log.sync())
         except OSError as error:
+            self._lag.set(self._log.waiting_s)
             self._alarm(f"not synced to disk: {error}")
 
     def close(self) -> None:
@@ -77,7 +83,7 @@ class GuardedLog:
 
 
 class Recorder:
-    """The records and the feedback of one worker, and the thread that syncs them and lets old days go."""
+    """The records, feedback and challengers' failures of one worker, and the thread that syncs them and lets old days go."""
 
     def __init__(self, paths: StatePaths, system: str, keeping: KeepingConfig, metrics: SimpleNamespace) -> None:
         """Opens nothing: a state folder that can't be written shows with the first record."""
@@ -85,6 +91,8 @@ class Recorder:
         self._keeping, self._inbox, self._feedback_folder = keeping, paths.inbox(system), paths.feedback(system)
         self._records = GuardedLog("records", self.folder, metrics)
         self._feedback = GuardedLog("feedback", self._feedback_folder, metrics)
+        self._failures = GuardedLog("failures", paths.failures(system), metrics)
+        self._logs = (self._records, self._feedback, self._failures)
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._swept_s = -SWEEP_S
@@ -96,10 +104,13 @@ class Recorder:
     def append_feedback(self, feedback: Feedback) -> bool:
         return self._feedback.append(lambda: feedback_line(feedback))
 
+    def append_failure(self, failure: Failure) -> bool:
+        return self._failures.append(lambda: failure_line(failure))
+
     @property
     def losses(self) -> int:
         """Lines lost since the last one that was written."""
-        return self._records.losses + self._feedback.losses
+        return sum(each.losses for each in self._logs)
 
     def start(self) -> None:
         self._thread = threading.Thread(target=self._work, name="records", daemon=True)
@@ -110,13 +121,13 @@ class Recorder:
         self._stop.set()
         if self._thread is not None:
             self._thread.join()
-        self._records.close()
-        self._feedback.close()
+        for each in self._logs:
+            each.close()
 
     def _work(self) -> None:
         while not self._stop.wait(SYNC_S):
-            self._records.sync()
-            self._feedback.sync()
+            for each in self._logs:
+                each.sync()
             if time.monotonic() - self._swept_s >= SWEEP_S:
                 self._swept_s = time.monotonic()
                 self._try_to_sweep()
@@ -137,6 +148,7 @@ class Recorder:
             for folder, days in (
                 (self.folder, self._keeping.records_days),
                 (self._feedback_folder, self._keeping.feedback_days),
+                (self._failures.folder, self._keeping.records_days),
                 (self._inbox, self._keeping.inbox_days),
             ):
                 for day in drop_old(folder, days):

@@ -31,6 +31,11 @@ def thread_count(serving: ServingConfig) -> int:
     return serving.threads or max(1, cores() // worker_count(serving))
 
 
+def spare_cores(serving: ServingConfig) -> bool:
+    """True where a worker can decode while its engine runs: on a second core, or beside a GPU."""
+    return engine_name(serving) == "torch" or worker_count(serving) < cores()
+
+
 def engine_name(serving: ServingConfig) -> str:
     return best_engine() if serving.engine == "auto" else serving.engine
 

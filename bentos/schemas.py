@@ -15,6 +15,26 @@ class ModelInfo(BaseModel):
     arch: str
 
 
+class RefusedRelease(BaseModel):
+    """Why what is asked for is not served, and what was before goes on."""
+
+    reason: str
+    at: datetime
+    tries: int
+
+
+class Challenger(BaseModel):
+    """The model that is compared with the one that answers: in shadow beside it, as a canary for a share of the clients."""
+
+    version: int
+    package_sha: str
+    mode: Literal["shadow", "canary"]
+    share: float
+    """Of the clients that it answers; in shadow it answers none."""
+    refused: RefusedRelease | None
+    """Why this worker does not run it."""
+
+
 class ModelVersion(ModelInfo):
     """GET /model/version: the model, and what it can say. `title`: of the system, for people."""
 
@@ -27,14 +47,7 @@ class ModelVersion(ModelInfo):
     engine: str
     precision: str
     """What the engine computes in: float32, bfloat16 or int8."""
-
-
-class RefusedRelease(BaseModel):
-    """Why the release that is asked for is not served, and the one before goes on."""
-
-    reason: str
-    at: datetime
-    tries: int
+    challenger: Challenger | None = None
 
 
 class Health(BaseModel):
@@ -52,6 +65,27 @@ class Health(BaseModel):
     records_lost: int
     """Lines that could not be written since the last one that could."""
     refused_release: RefusedRelease | None
+    challenger: Challenger | None
+
+
+class ReleasedPackage(BaseModel):
+    version: int
+    package_sha: str
+
+
+class ServedRelease(BaseModel):
+    """GET /release: the release that this worker acts on, and the one that it could not take up."""
+
+    no: int
+    mode: Literal["single", "shadow", "canary"]
+    champion: ReleasedPackage
+    challenger: ReleasedPackage | None
+    share: float
+    """Of the clients, whom the challenger answers in a canary."""
+    reason: str
+    at: datetime
+    refused_release: RefusedRelease | None
+    refused_challenger: RefusedRelease | None
 
 
 class Prediction(BaseModel):
@@ -62,6 +96,8 @@ class Prediction(BaseModel):
     prediction_id: str
     model: ModelInfo
     card: dict[str, Any] | None
+    heatmap_png: str | None = None
+    """With `?explain=true`: the image under its heatmap, a PNG in base64."""
 
 
 class Predictions(BaseModel):

@@ -74,6 +74,8 @@ class VisionService:
         """Once a worker, before it takes its first request."""
         self.predictor = Predictor(open_lane(find_served()))
         self.books = Books(self.predictor, state_folder(), release_files())
+        # A challenger is there before the first request: its clients must not meet the champion after a restart.
+        await self.books.take_up.look()
         attach(app, self.predictor, self.books)
         self.books.start()
         app.state.rules = open_rules(self.predictor.lane.served, state_folder(), self.predictor.observer.refused)

@@ -16,7 +16,7 @@ from configs.serving import ServingConfig
 from configs.yaml_files import Layer, merged
 from vision.errors import UserError
 from vision.package import Card, Package, open_package
-from vision.release import RELEASE, Release, package_folder, read_release
+from vision.release import RELEASE, Release, ReleasedModel, package_folder, read_release
 
 BENTO_PACKAGE = "package"
 CONFIG = "config.yaml"
@@ -24,13 +24,14 @@ CONFIG = "config.yaml"
 
 @dataclass(frozen=True)
 class Served:
-    """All that an answer is made from, but the engine."""
+    """All that an answer is made from, but the engine. model: which one of the release this is."""
 
     package: Package
     system: str
     title: str
     serving: ServingConfig
     release: Release
+    model: ReleasedModel
     cards: dict[str, Card]
 
 
@@ -83,8 +84,13 @@ def present_release(files: tuple[Path, ...]) -> Path:
 
 def open_served(release_file: Path) -> Served:
     """The champion of a release file. Raises `UserError` where there is none, or its package is not what it says."""
-    release = _released(release_file)
-    package = open_package(package_folder(release_file, release.champion), release.champion.package_sha)
+    release = released(release_file)
+    return open_model(release_file, release, release.champion)
+
+
+def open_model(release_file: Path, release: Release, model: ReleasedModel) -> Served:
+    """One of the release's two models. Raises `UserError` where its package is not what the release says."""
+    package = open_package(package_folder(release_file, model), model.package_sha)
     config = yaml.safe_load((package.folder / CONFIG).read_text())
     return Served(
         package=package,
@@ -92,6 +98,7 @@ def open_served(release_file: Path) -> Served:
         title=config["title"],
         serving=_serving(config, package.folder / CONFIG, package.package_sha),
         release=release,
+        model=model,
         cards=_cards(package.folder),
     )
 
@@ -103,7 +110,7 @@ def find_serving() -> ServingConfig:
 
 def read_serving(release_file: Path) -> tuple[str, ServingConfig]:
     """The system that is released there, and its settings. Raises `UserError` like `find_served`."""
-    champion = _released(release_file).champion
+    champion = released(release_file).champion
     path = package_folder(release_file, champion) / CONFIG
     if not path.is_file():
         raise UserError(f"{path} is not there", "a whole package", "fetch it again from the registry")
@@ -111,7 +118,8 @@ def read_serving(release_file: Path) -> tuple[str, ServingConfig]:
     return config["system"], _serving(config, path, champion.package_sha)
 
 
-def _released(release_file: Path) -> Release:
+def released(release_file: Path) -> Release:
+    """Raises `UserError` where there is no release yet, or it can't be understood."""
     release = read_release(release_file)
     if release is None:
         system = release_file.parent.name

@@ -16,3 +16,5 @@ class KeepingConfig(Section):
     feedback_days: Days = 365
     inbox_days: Days = 30
     """Images that a client asked to keep."""
+    inbox_mib: Annotated[int, Field(ge=1)] = 1024
+    """Of kept images in one day's folder; past it images are answered and not kept."""

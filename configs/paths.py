@@ -55,8 +55,20 @@ class StatePaths:
     def feedback(self, system: str) -> Path:
         return self.system(system) / "feedback"
 
+    def failures(self, system: str) -> Path:
+        """On what challengers failed."""
+        return self.system(system) / "failures"
+
     def inbox(self, system: str) -> Path:
         return self.system(system) / "inbox"
+
+    def queue(self, system: str) -> Path:
+        """`<no>/`: images that people are asked to label."""
+        return self.system(system) / "queue"
+
+    def labelled(self, system: str) -> Path:
+        """Served images with the labels that people gave them."""
+        return self.system(system) / "labelled"
 
     def release(self, system: str) -> Path:
         return self.system(system) / "release.json"

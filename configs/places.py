@@ -6,12 +6,12 @@ from configs.paths import StatePaths
 from vision.passport import Places
 
 
-def places_of(paths: StatePaths, system: str, carried: Path | None = None) -> Places:
-    """carried: the package of a bento, which lies outside the state folder."""
+def places_of(paths: StatePaths, system: str, *carried: Path) -> Places:
+    """carried: packages that lie outside the state folder, as that of a bento does."""
     return Places(
         system=system,
         records=paths.records(system),
         feedback=paths.feedback(system),
-        packages=(paths.packages(system), *([carried] if carried is not None else [])),
+        packages=(paths.packages(system), *carried),
         stages=paths.stages(system),
     )

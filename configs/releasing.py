@@ -11,7 +11,7 @@ Share = Annotated[float, Field(gt=0, lt=1)]
 
 class ReleaseConfig(Section):
     automatic: bool = True
-    """False: a challenger waits until a person asks for each step."""
+    """False: forward steps wait for a person (`make release SET=release.automatic=true`); taking back does not."""
     shadow_pairs: Annotated[int, Field(ge=10)] = 200
     """Images that both have answered before a canary may start."""
     canary_share: Share = 0.1
@@ -19,13 +19,21 @@ class ReleaseConfig(Section):
     canary_answers: Annotated[int, Field(ge=10)] = 200
     """Answers of the canary before it may become champion."""
     error_level: Share = 0.05
-    """Chance of a wrong rollback, and of a wrong promotion, over all looks at the evidence together."""
+    """Chance that a good challenger is taken back, over all tests and all looks at the evidence together.
+
+    How likely a bad one is to get through depends on how bad it is and on the two numbers above: docs/serving.md.
+    """
     max_disagreement: Share = 0.3
-    """A challenger that answers otherwise more often than this is taken back, unless labels show that it is right."""
+    """A challenger that answers otherwise more often than this waits for labels, and is taken back unless they show
+    that it is the better one."""
+    disagreement_labels: Annotated[int, Field(ge=10)] = 50
+    """Labelled pairs after which labels have had their say on a disagreement."""
     max_failures: Share = 0.01
     """Share of images that a challenger may fail on."""
     max_latency_ratio: Annotated[float, Field(gt=1)] = 1.5
-    """Mean time of computing an image, challenger to champion."""
+    """Time of computing an image (geometric mean, batches of like size), challenger to champion."""
+    max_unsure_rise: Share = 0.1
+    """By how much its share of answers that are not confident may be above the champion's."""
     accuracy_margin: Share = 0.02
     """On labelled answers a challenger may be worse by less than this."""
     max_days: Annotated[float, Field(gt=0)] = 14.0

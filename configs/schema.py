@@ -15,6 +15,7 @@ from configs.retraining import RetrainingConfig
 from configs.serving import ServingConfig
 from vision.data.config import DataConfig
 from vision.evaluation.config import EvaluationConfig, GateConfig
+from vision.export.config import ExportConfig
 from vision.models.config import ModelConfig
 from vision.package import Card, InputSpec
 from vision.settings import Section
@@ -35,6 +36,7 @@ class SystemConfig(Section):
     model: ModelConfig = ModelConfig()
     training: TrainingConfig
     evaluation: EvaluationConfig = EvaluationConfig()
+    export: ExportConfig = ExportConfig()
     gate: GateConfig = GateConfig()
     serving: ServingConfig = ServingConfig()
     monitor: MonitorConfig = MonitorConfig()

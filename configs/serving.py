@@ -46,6 +46,8 @@ class ServingConfig(Section):
     keeping: KeepingConfig = KeepingConfig()
     release_poll_s: Annotated[float, Field(ge=0.1, le=3600)] = 2.0
     """How often a worker looks for a new release."""
+    shadow_time: Annotated[float, Field(gt=0, le=1)] = 0.2
+    """Part of a worker's time that a challenger in shadow may take; images beyond it are not compared."""
 
     @model_validator(mode="after")
     def a_request_fits_the_queue(self):

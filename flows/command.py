@@ -4,12 +4,11 @@
 """
 
 import signal
-import sys
 import threading
-import traceback
 from argparse import ArgumentParser
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from prefect import Flow
 from prefect.client.schemas.objects import State
@@ -18,24 +17,30 @@ from prefect.exceptions import MissingResult
 from configs.load import settings
 from configs.yaml_files import refuse_secrets
 from tasks.environment import prepare
-from tasks.machine_faults import explained, redacted
 from tasks.run import open_run
+from vision.edge import AGAINST, DONE, FAULT, MISTAKE, complain, guarded
 from vision.errors import UserError
 
-DONE, FAULT, MISTAKE, AGAINST = 0, 1, 2, 3
+__all__ = ["AGAINST", "DONE", "FAULT", "MISTAKE", "complain", "finish", "guarded", "main", "overrides", "sigterm_stops"]
 Options = Callable[[ArgumentParser], None]
 
 
-def main(flow: Flow, options: Options = lambda parser: None, argv: Sequence[str] | None = None) -> int:
+def main(
+    flow: Flow,
+    options: Options = lambda parser: None,
+    argv: Sequence[str] | None = None,
+    registry: bool = True,
+) -> int:
     """Runs the flow in this process. Bad input is refused before Prefect starts anything.
 
-    options: adds the flow's own parameters to the common ones (`--system`, `--set`, `--reason`).
+    options: adds the flow's own parameters to the common ones (`--system`, `--set`, `--reason`). registry: False for a
+    flow that goes on while the registry is away.
     """
     asked = vars(_parser(flow, options).parse_args(argv))
     verbose, pairs, system = asked.pop("verbose"), asked.pop("set"), asked.pop("system")
     prepare(verbose)
     with sigterm_stops():
-        return guarded(lambda: _run(flow, system, pairs, asked), verbose)
+        return guarded(lambda: _run(flow, opened(system, pairs, registry), asked), verbose)
 
 
 @contextmanager
@@ -58,33 +63,6 @@ def _interrupt(*_) -> None:
     signal.raise_signal(signal.SIGINT)
 
 
-def guarded(work: Callable[[], int], verbose: bool) -> int:
-    """`work()`'s exit code, or that of what it raised, told in one message."""
-    try:
-        return work()
-    except KeyboardInterrupt:
-        return complain("stopped; what was finished is kept, run it again to go on", FAULT)
-    except Exception as error:
-        if verbose:
-            print(redacted(traceback.format_exc()), file=sys.stderr)
-        return _tell(error)
-
-
-def _tell(error: Exception) -> int:
-    clear = explained(error)
-    if isinstance(clear, UserError):
-        return complain(str(clear), MISTAKE)
-    if clear is not None:
-        return complain(f"{clear}\n  finished stages are kept; run it again to go on", FAULT)
-    hint = "finished stages are kept; run it again, with -v for the traceback"
-    return complain(f"{type(error).__name__}: {error}\n  {hint}", FAULT)
-
-
-def complain(message: str, code: int) -> int:
-    print(f"\nerror: {redacted(message)}", file=sys.stderr)
-    return code
-
-
 def overrides(pairs: Sequence[str]) -> dict[str, str]:
     """`KEY=VALUE` strings to a dict. Raises `UserError` for one without `=`."""
     for pair in pairs:
@@ -105,11 +83,18 @@ def _parser(flow: Flow, options: Options) -> ArgumentParser:
     return parser
 
 
-def _run(flow: Flow, system: str | None, pairs: Sequence[str], more: dict) -> int:
+def opened(system: str | None, pairs: Sequence[str], registry: bool) -> dict[str, Any]:
+    """system and overrides as a flow takes them: a wrong config, an unwritable folder, a service that is away are told
+    within seconds.
+    """
+    asked = {"system": system or settings().system, "overrides": overrides(pairs)}
+    open_run(**asked, registry=registry)
+    return asked
+
+
+def _run(flow: Flow, asked: dict[str, Any], more: dict[str, Any]) -> int:
     refuse_secrets(more.get("reason", ""), "command line", ("--reason",))
-    changes, system = overrides(pairs), system or settings().system
-    open_run(system, changes)  # a wrong config, an unwritable folder, a registry that is away: told within seconds
-    return finish(flow(system=system, overrides=changes, **more, return_state=True))
+    return finish(flow(**asked, **more, return_state=True))
 
 
 def finish(state: State) -> int:

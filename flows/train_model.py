@@ -14,6 +14,7 @@ from tasks.explore import explore
 from tasks.export import export
 from tasks.gate import gate
 from tasks.ingest import ingest
+from tasks.known_training import known_training
 from tasks.ray_session import ray_session
 from tasks.register import assign_alias, register
 from tasks.report import publish, reject
@@ -33,7 +34,7 @@ def train_model(
 ) -> State:
     """Trains `system`. Ends Completed, Completed as Rejected (lost gate or smoke test), or Failed (broken contract, fault)."""
     run = open_run(system, overrides, reason, window)
-    with run.single_flight(), ray_session():
+    with run.single_flight(), ray_session(), known_training(run):
         dataset = ingest(run)
         manifest = describe(run, dataset)
         splits = split(run, manifest)

@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import Column, Integer, MetaData, String, Table, create_engine, insert, select
 
 METADATA = MetaData()
+WHY_CHARS = 2000
 AUDIT = Table(
     "audit", METADATA,
     Column("no", Integer, primary_key=True, autoincrement=True),
@@ -15,7 +16,7 @@ AUDIT = Table(
     Column("version", Integer),
     Column("package_sha", String(64)),
     Column("who", String(128), nullable=False),
-    Column("why", String(2000), nullable=False),
+    Column("why", String(WHY_CHARS), nullable=False),
 )  # fmt: skip
 
 
@@ -25,10 +26,14 @@ def write_audit(url: str, row: dict[str, Any]) -> int:
     try:
         METADATA.create_all(engine)
         with engine.begin() as connection:
-            row = {"at": datetime.now(UTC).isoformat(timespec="milliseconds"), **row}
-            return connection.execute(insert(AUDIT).values(row)).inserted_primary_key[0]
+            return connection.execute(insert(AUDIT).values(stamped(row))).inserted_primary_key[0]
     finally:
         engine.dispose()
+
+
+def stamped(row: dict[str, Any]) -> dict[str, Any]:
+    """With the time of now; a text that is longer than its column is cut."""
+    return {"at": datetime.now(UTC).isoformat(timespec="milliseconds"), **row, "why": row["why"][:WHY_CHARS]}
 
 
 def read_audit(url: str, system: str) -> list[dict[str, Any]]:

@@ -3,8 +3,8 @@
 import logging
 import os
 
-from tasks.machine_faults import explained
 from tasks.reaper import guard
+from vision.machine_faults import explained
 
 QUIET = {
     "DO_NOT_TRACK": "1",
@@ -63,6 +63,6 @@ def prepare(verbose: bool | None = None) -> None:
     guard()
     for name in ("alembic", "mlflow", "git", "great_expectations", "fsspec", "matplotlib", "dvc"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    # The last is a worker's: it reports there what a flow raised.
-    for name in ("prefect.flow_runs", "prefect.task_runs", "prefect.engine"):
+    # `prefect.engine` is a worker's: it reports there what a flow raised.
+    for name in ("prefect.flow_runs", "prefect.task_runs", "prefect.engine", "mlflow.store.db.utils"):
         logging.getLogger(name).addFilter(FILTER)

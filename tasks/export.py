@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from tasks.evaluate import trained_model
+from tasks.export_int8 import export_int8, read_spec
 from tasks.run import Run
 from tasks.split import SPLITS
 from tasks.stage_task import stage_task
@@ -17,7 +18,7 @@ from tasks.trained import Trained, upstream
 from vision.errors import ClearError
 from vision.evaluation.config import EvaluationConfig
 from vision.lineage import PROJECT
-from vision.package import Spec, open_package, sha256_file
+from vision.package import Int8, Spec, open_package, sha256_file
 
 PARITY_IMAGES = 64
 GOLDEN_IMAGES = 8
@@ -38,8 +39,11 @@ def export(run: Run, trained: Trained) -> StageResult:
         parity = check_parity(torch_run(served), exported, images[:PARITY_IMAGES], answering(run.config.kind))
         measured = _measured_once(folder, lambda: _measure(exported, images, run.config.evaluation, files))
         metrics = trained.evaluation.made["metrics"] | measured
-        sha = _assemble(run, trained, files, metrics, exported) if parity.passed else None
-        return {"package_sha": sha, "parity": parity.model_dump(mode="json"), "metrics": metrics}
+        made = {"parity": parity.model_dump(mode="json"), "metrics": metrics}
+        if not parity.passed:
+            return {"package_sha": None, **made}
+        int8 = export_int8(run, trained, files, exported)
+        return {"package_sha": _assemble(run, trained, files, int8, made["metrics"], exported), "int8": int8, **made}
 
     config = run.config
     plan = StagePlan(
@@ -52,7 +56,7 @@ def export(run: Run, trained: Trained) -> StageResult:
             "dvc_md5": trained.dataset.dvc_md5,
             "card": sha256_file(PROJECT / "vision" / "evaluation" / "report.md.j2"),
         },
-        roots=("vision.export.assemble", "vision.export.onnx", "vision.export.explain", "vision.export.parity",
+        roots=("vision.export.assemble", "vision.export.onnx", "vision.export.explain", "vision.export.int8", "vision.export.parity",
                "vision.export.reference", "vision.export.runtime", "vision.evaluation.latency",
                "vision.evaluation.card", f"vision.kinds.{config.kind}", f"vision.kinds.{config.kind}_learning"),
         resumable=True,
@@ -103,7 +107,7 @@ def _measure(exported: Callable, images, config: EvaluationConfig, files: dict[s
     return {**latency, "size_mib": size_mib(files["model.onnx"])}
 
 
-def _assemble(run: Run, trained: Trained, files: dict[str, Path], metrics: dict, exported: Callable) -> str:
+def _assemble(run: Run, trained: Trained, files: dict[str, Path], int8: dict, metrics: dict, exported: Callable) -> str:
     import numpy as np
 
     from vision.export.assemble import PackageParts, assemble_package
@@ -111,7 +115,7 @@ def _assemble(run: Run, trained: Trained, files: dict[str, Path], metrics: dict,
     from vision.export.reference import pick_golden, reference_table
 
     folder = files["model.onnx"].parent
-    spec = Spec.model_validate_json((trained.evaluation.folder / "spec.json").read_text())
+    spec = read_spec(trained).model_copy(update={"int8": Int8(passed=int8["passed"], drop=int8["drop"])})
     rows = {name: trained.rows(name) for name in ("val", "test")}
     outputs = {name: dict(np.load(trained.evaluation.folder / f"outputs_{name}.npz")) for name in rows}
     reference_table(rows, outputs, spec).to_parquet(folder / "reference.parquet", index=False)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tasks.champion import RegisteredPackage, open_champion
 from tasks.progress import progress
-from tasks.restore import restore_champion
+from tasks.release_change import settle
 from tasks.run import Run
 from tasks.stage_task import stage_task
 from tasks.stages import StagePlan, StageResult, run_stage
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 @stage_task("gate", tags=["evaluation"])
 def gate(run: Run, trained: Trained, package: StageResult) -> StageResult:
     """`made`: verdict, champion (version and figures on the same images, or None)."""
-    restore_champion(run)
+    with run.single_flight("release"):
+        settle(run)
     champion = open_champion(run)
     if champion is not None and champion.package.package_sha == package.made["package_sha"]:
         champion = None  # it is the champion: there is nobody else to meet

@@ -10,6 +10,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from tasks.datasets import add_version, full_commit, get_version
+from tasks.labels import collect_labels, label_places, told_labels
 from tasks.progress import progress
 from tasks.run import Run
 from tasks.stages import write_json
@@ -26,6 +27,10 @@ class Dataset(Section):
     files: int
     labels: tuple[str, ...]
     counts: dict[str, int]
+    labelled: int = 0
+    """Images of it that people labelled after they were served."""
+    labelled_sha: str | None = None
+    """Of the store of labelled images that it was made with; None for an earlier version that was checked out."""
     seconds: float
 
     @property
@@ -35,16 +40,24 @@ class Dataset(Section):
 
 @task(name="ingest", cache_policy=NO_CACHE, persist_result=False, tags=["data"])
 def ingest(run: Run) -> Dataset:
-    """The source's images, in the state folder's DVC repository. Raises `UserError` for a source that can't be used."""
+    """The source's images and those that people labelled since, in the state folder's DVC repository.
+
+    Raises `UserError` for a source that can't be used.
+    """
     from vision.data.sources import materialise
 
-    started = time.monotonic()
-    with progress("ingest") as bar:
-        got = materialise(run.config.data, run.dataset_folder, run.data_root, bar)
-    if got.left_out:
-        print(told(got.left_out), flush=True)
+    started, places = time.monotonic(), label_places(run.state, run.config.system)
+    with places.lock(), progress("ingest") as bar:
+        labels = collect_labels(run)
+        got = materialise(run.config.data, run.dataset_folder, run.data_root, bar, places.store)
+    for line in (told(got.left_out), told_labels(labels), told_conflicts(got.conflicts)):
+        if line:
+            print(line, flush=True)
     version = add_version(run.state.datasets, run.config.system, run.dvc_remote)
-    dataset = Dataset(**version, labels=got.labels, counts=got.counts, seconds=round(time.monotonic() - started, 3))
+    seconds = round(time.monotonic() - started, 3)
+    dataset = Dataset(
+        **version, labels=got.labels, counts=got.counts, labelled=got.labelled, labelled_sha=labels.sha, seconds=seconds
+    )
     run.folder.mkdir(parents=True, exist_ok=True)
     write_json(run.folder / "dataset.json", dataset.model_dump(mode="json"))
     return dataset
@@ -59,9 +72,19 @@ def _remove_others(run: Run, folder: Path) -> None:
 
 
 def told(names: tuple[str, ...]) -> str:
-    """What was found beside the images, in one line."""
+    """What was found beside the images, in one line; nothing for no names."""
+    if not names:
+        return ""
     named = ", ".join(names[:3]) + (" …" if len(names) > 3 else "")
     return f"ingest: {len(names)} left out, not named {', '.join(EXTENSIONS)}: {named}"
+
+
+def told_conflicts(conflicts: tuple[tuple[str, str, str], ...]) -> str:
+    """Images of the source that people call otherwise, in one line: the source is not overruled, and nothing is lost."""
+    if not conflicts:
+        return ""
+    named = ", ".join(f"{path} is {said}" for path, _, said in conflicts[:3]) + (" …" if len(conflicts) > 3 else "")
+    return f"labels: {len(conflicts)} say otherwise of an image of the source, which stays as it is: {named}"
 
 
 def data_version(run: Run, commit: str) -> str:

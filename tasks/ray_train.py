@@ -14,13 +14,13 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from tasks.machine_faults import explained
 from tasks.ray_resources import Resources, failed, no_room, resources_for, waited_in_vain
 from tasks.ray_session import on_ray
 from tasks.ray_worker import HISTORY, RUN_FOLDER, RUN_NAME, USER_ERROR, WorkerSettings, load_state, work
 from tasks.training_start import START, START_REPORT, TrainJob, build_model, load_or_make_start, plan_of
 from tasks.training_watch import watched
 from vision.errors import UserError
+from vision.machine_faults import explained
 from vision.models.network import load_model, save_model
 from vision.models.weights import WeightsReport
 from vision.settings import Section

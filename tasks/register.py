@@ -1,19 +1,20 @@
 """Registers a package that passed its gate. Safe to run again after a kill: one package is one version."""
 
-import logging
+from itertools import pairwise
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from tasks.alert import alert
 from tasks.audit import read_audit, write_audit
+from tasks.release_change import Made, change_release, next_number, released, releases, settle
 from tasks.run import Run
 from tasks.stages import StageResult
 from tasks.tracking import CHALLENGER, CHAMPION, Tracker, Version, alias_version, find_version, register_version
 from tasks.trained import Trained
 from vision.lineage import sha256_json
 from vision.package import open_package
-from vision.release import ReleasedModel, first_release, read_release, write_release
+from vision.release import first_release
 from vision.settings import Section
 from vision.verdict import Verdict
 
@@ -55,7 +56,8 @@ def assign_alias(run: Run, version: Version, smoke: StageResult) -> Alias:
     if not verdict.passed:
         alert(run, f"version {version.version}: its bento failed the smoke test", verdict.reasons)
         return Alias(version=version.version, alias=None, passed=False, reason="smoke test failed")
-    alias, reason = _set_alias(run, run.tracker(), version)
+    with run.single_flight("release"):
+        alias, reason = _set_alias(run, run.tracker(), version)
     return Alias(version=version.version, alias=alias, reason=reason)
 
 
@@ -72,18 +74,17 @@ def _tags(run: Run, trained: Trained, package: StageResult) -> dict[str, str]:
 
 
 def _set_alias(run: Run, tracker: Tracker, version: Version) -> tuple[str | None, str]:
-    """Audit row, alias, release file, in this order; a run after a crash, of whichever version, makes what is missing."""
-    champion = alias_version(tracker, CHAMPION)
+    """A run after a crash, of whichever version, makes what is missing."""
+    released_now, champion = settle(run), alias_version(tracker, CHAMPION)
+    if champion is None or released_now is None:
+        _release_first(run, champion or version)
     if champion is None:
-        _audit(run, version, CHAMPION, FIRST_MODEL)
-        tracker.client.set_registered_model_alias(tracker.system, CHAMPION, str(version.version))
-        _release(run, version)
         return CHAMPION, FIRST_MODEL
-    if read_release(run.release_file) is None:
-        logging.getLogger(__name__).warning("no release file beside a champion: written again")
-        _release(run, champion)
     if champion.version == version.version:
         return CHAMPION, "already champion"
+    refusal = _refused(run, version)
+    if refusal is not None:
+        return None, refusal
     challenger = alias_version(tracker, CHALLENGER)
     if version.version < champion.version or (challenger and challenger.version >= version.version):
         return (CHALLENGER if challenger and challenger.version == version.version else None), "already registered"
@@ -92,12 +93,20 @@ def _set_alias(run: Run, tracker: Tracker, version: Version) -> tuple[str | None
     return CHALLENGER, "passed its gate"
 
 
-def _release(run: Run, champion: Version) -> None:
-    """Release 0, where there is none yet."""
-    if read_release(run.release_file) is None:
-        uri = run.packages.relative_to(run.folder) / champion.package_sha
-        model = ReleasedModel(version=champion.version, package_sha=champion.package_sha, uri=uri.as_posix())
-        write_release(run.release_file, first_release(model, FIRST_MODEL))
+def _release_first(run: Run, champion: Version) -> None:
+    """Where no release is: one package, nothing beside it."""
+    model = released(run, champion.version, champion.package_sha)
+    first = first_release(model, FIRST_MODEL).model_copy(update={"no": next_number(run)})
+    change_release(run, first, Made(step="first", who="train_model"))
+
+
+def _refused(run: Run, version: Version) -> str | None:
+    """A package that was taken back once doesn't come again by itself, however often it is trained."""
+    for before, row in pairwise(releases(run)):
+        left = before.document.challenger or before.document.champion
+        if row.step == "rollback" and left.package_sha == version.package_sha:
+            return f"was taken back in release {row.no}: {row.document.reason}"
+    return None
 
 
 def _audit(run: Run, version: Version, alias: str, why: str) -> None:

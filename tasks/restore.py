@@ -9,6 +9,7 @@ import logging
 from datetime import UTC, datetime
 
 from tasks.audit import write_audit
+from tasks.releases_table import add_release, release_row
 from tasks.run import Run
 from tasks.tracking import CHAMPION, Tracker, alias_version, register_version
 from vision.errors import ClearError, MachineError
@@ -26,14 +27,18 @@ def restore_champion(run: Run) -> None:
     tracker, release = run.tracker(), read_release(run.release_file)
     if release is None or alias_version(tracker, CHAMPION) is not None:
         return
-    package = _released(run, release)
+    _make_champion(run, tracker, release, register_again(tracker, _released(run, release)))
+
+
+def register_again(tracker: Tracker, package: Package) -> int:
+    """The version of a package that this registry does not know (any more); its number may be another than before."""
     run_id = tracker.open_run(package.package_sha, f"{package.spec.arch}_released", {"restored": "from release.json"})
     tracker.log_folder(run_id, package.folder, f"package/{package.package_sha}")
     lineage = json.loads((package.folder / "lineage.json").read_text())
     tags = {name: str(lineage[name]) for name in TAGS if name in lineage}
     version = register_version(tracker, run_id, package.package_sha, tags).version
     tracker.close_run(run_id)
-    _make_champion(run, tracker, release, version)
+    return version
 
 
 def _released(run: Run, release: Release) -> Package:
@@ -57,9 +62,13 @@ def _make_champion(run: Run, tracker: Tracker, release: Release, version: int) -
     logging.getLogger(__name__).warning("%s: version %s is champion again: %s", tracker.system, version, why)
     champion = release.champion.model_copy(update={"version": version})
     row = {"system": tracker.system, "what": f"alias:{CHAMPION}", "version": version, "who": "train_model", "why": why}
-    write_audit(run.database_url, row | {"package_sha": champion.package_sha})
-    if version != release.champion.version:
+    audit = row | {"package_sha": champion.package_sha}
+    if version == release.champion.version:
+        write_audit(run.database_url, audit)
+    else:
         fresh = {"no": release.no + 1, "champion": champion, "reason": "registry restored", "at": datetime.now(UTC)}
         alone = {"challenger": None, "mode": "single", "share": 0.0}  # a challenger's number is of the old registry
-        write_release(run.release_file, release.model_copy(update=fresh | alone))
+        release = release.model_copy(update=fresh | alone)
+        add_release(run.database_url, release_row(release, tracker.system, "restored", "train_model", {}), [audit])
+        write_release(run.release_file, release)
     tracker.client.set_registered_model_alias(tracker.system, CHAMPION, str(version))

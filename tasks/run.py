@@ -14,9 +14,9 @@ from configs.load import load_system, settings
 from configs.paths import StatePaths
 from configs.schema import SystemConfig, config_sha
 from tasks.environment import prepare
-from tasks.machine_faults import clear_faults
 from tasks.services import check_service
 from vision.lineage import git_state
+from vision.machine_faults import clear_faults
 from vision.settings import Section
 
 if TYPE_CHECKING:
@@ -84,8 +84,17 @@ class Run(Section):
         return {"git_commit": str(self.git["commit"]), "git_dirty": str(self.git["dirty"]).lower()}
 
 
-def open_run(system: str, overrides: dict[str, Any] | None, reason: str = "manual", window: str | None = None) -> Run:
-    """Reads config and settings, makes the state folder. Raises `UserError` or `MachineError` before anything has run."""
+def open_run(
+    system: str,
+    overrides: dict[str, Any] | None,
+    reason: str = "manual",
+    window: str | None = None,
+    registry: bool = True,
+) -> Run:
+    """Reads config and settings, makes the state folder. Raises `UserError` or `MachineError` before anything has run.
+
+    registry: False for work that must go on while the registry is away.
+    """
     prepare()
     config, machine = load_system(system, overrides or {}), settings()
     state = StatePaths(machine.state)
@@ -107,7 +116,8 @@ def open_run(system: str, overrides: dict[str, Any] | None, reason: str = "manua
         window=window,
         git=git_state(),
     )
-    check_service(run.tracking_uri, "VISIONOPS_MLFLOW_URI")
+    if registry:
+        check_service(run.tracking_uri, "VISIONOPS_MLFLOW_URI")
     check_service(run.database_url, "VISIONOPS_DATABASE_URL")
     return run
 

@@ -4,8 +4,8 @@ import sqlite3
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from tasks.machine_faults import redacted
 from vision.errors import MachineError
+from vision.machine_faults import redacted
 
 ANSWER_S = 5.0
 LOCK_S = 10.0

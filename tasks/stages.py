@@ -16,8 +16,8 @@ from typing import Any
 from filelock import FileLock
 from pydantic import BaseModel
 
-from tasks.machine_faults import clear_faults
 from vision.lineage import git_state, sha256_json, source_sha
+from vision.machine_faults import clear_faults
 from vision.settings import Section
 
 DONE = "stage.json"

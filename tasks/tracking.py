@@ -175,3 +175,15 @@ def alias_version(tracker: Tracker, alias: str) -> Version | None:
             return None
         raise
     return Version(version=int(found.version), run_id=found.run_id, package_sha=found.tags["package_sha"], fresh=False)
+
+
+def version_sha(tracker: Tracker, version: int) -> str | None:
+    """The package of a registered version, None where this registry has no such version."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return tracker.client.get_model_version(tracker.system, str(version)).tags.get("package_sha")
+    except MlflowException as error:
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            return None
+        raise

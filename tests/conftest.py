@@ -28,6 +28,7 @@ TINY = {
         "stages": [{"name": "all", "epochs": 1, "trainable": "all", "lr": 1.0e-3}],
         "stages_from_scratch": [{"name": "all", "epochs": 1, "trainable": "all", "lr": 1.0e-3}],
     },
+    "export": {"int8": False},
     "evaluation": {"bootstrap_samples": 100, "latency_runs": 5, "latency_warmup_runs": 1},
 }
 

@@ -11,6 +11,7 @@ from vision.errors import MachineError, UserError
 from vision.settings import Section
 
 MANIFEST = "MANIFEST.json"
+INT8_MODEL = "model.int8.onnx"
 REQUIRED = (
     "spec.json",
     "model.safetensors",
@@ -50,7 +51,7 @@ class InputSpec(Section):
 
 
 class Int8(Section):
-    """Whether `model.int8.onnx` is in the package, and what it lost on the test split (share of accuracy)."""
+    """Whether `model.int8.onnx` is in the package, and what its worst class lost on held-back images (share of recall)."""
 
     passed: bool = False
     drop: float | None = None

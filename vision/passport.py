@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from pydantic import BaseModel, Field
 
 from vision.package import MANIFEST, sha256_file
 from vision.records_find import find_feedback, find_record
+from vision.stage_files import finished
 
 LINEAGE = "lineage.json"
 LEFT_OUT = ("schema", "embedding")
@@ -113,24 +113,15 @@ def _sealed_json(package: Path | None, name: str, package_sha: str, missing: lis
 
 def _gate(stages: Path, package_sha: str) -> dict[str, Any] | None:
     """The gate's verdict on the export that made this package."""
-    exports = {
-        stage["key"] for stage in _finished(stages / "export") if stage["made"].get("package_sha") == package_sha
-    }
-    for stage in _finished(stages / "gate"):
+    exports = {stage["key"] for stage in finished(stages / "export") if stage["made"].get("package_sha") == package_sha}
+    for stage in finished(stages / "gate"):
         if stage["inputs"].get("package") in exports:
             return stage["made"]["verdict"]
     return None
 
 
 def _bento(stages: Path, package_sha: str) -> str | None:
-    for stage in _finished(stages / "build"):
+    for stage in finished(stages / "build"):
         if stage["inputs"].get("package_sha") == package_sha:
             return stage["made"]["tag"]
     return None
-
-
-def _finished(folder: Path) -> Iterator[dict[str, Any]]:
-    """`stage.json` of each finished run of a stage, the latest first."""
-    files = [path for path in folder.glob("*/stage.json") if path.is_file()]
-    for path in sorted(files, key=lambda path: path.stat().st_mtime, reverse=True):
-        yield json.loads(path.read_text())

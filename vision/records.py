@@ -48,6 +48,9 @@ class Record(Section):
     """The other answer to the same image, where a challenger ran beside the champion."""
     client_hash: str | None = None
     """Salted hash of the key or address, see `client_hash`; None where nobody is told apart."""
+    engine: str | None = None
+    precision: str | None = None
+    """That the engine computed in: float32, bfloat16 or int8. None in records of before these two were kept."""
     batch_size: int
     queue_ms: float
     compute_ms: float

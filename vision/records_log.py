@@ -34,6 +34,13 @@ class LineLog:
         self._path: Path | None = None
         self._retired: list[int] = []
         self._dirty_since: float | None = None
+        self._syncing_since: float | None = None
+
+    @property
+    def waiting_s(self) -> float:
+        """For how long the oldest line that is not synced has been written; 0.0 when all are."""
+        since = [at for at in (self._syncing_since, self._dirty_since) if at is not None]
+        return time.monotonic() - min(since) if since else 0.0
 
     def append(self, line: bytes) -> None:
         """line: ends with a newline. Raises `OSError` when it could not be written; then no part of it is left."""
@@ -58,6 +65,7 @@ class LineLog:
                 self._retire()
             retired, self._retired = self._retired, []
             since, self._dirty_since = self._dirty_since, None
+            self._syncing_since = since
             current = os.dup(self._fd) if self._fd >= 0 and since is not None else -1
         try:
             for fd in (*retired, *([current] if current >= 0 else [])):
@@ -66,6 +74,7 @@ class LineLog:
             self._dirty_since = since
             raise
         finally:
+            self._syncing_since = None
             for fd in (*retired, *([current] if current >= 0 else [])):
                 os.close(fd)
         if gone:

@@ -5,6 +5,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 
 from vision.records import day_number, folder_day
@@ -75,13 +76,16 @@ def _write_parquet(file: LogFile, data: bytes) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    rows, ends, whole = [], [], 0
-    for row, end in lines(data):
-        whole = end
-        if row is not None:
-            rows.append(row)
-            ends.append(end)
-    table = pa.Table.from_pandas(to_table(rows, ends) if rows else _no_rows(), preserve_index=False)
+    tables, whole, waiting = [], 0, lines(data)
+    while piece := list(islice(waiting, ROWS_A_GROUP)):
+        whole = piece[-1][1]
+        kept = [(row, end) for row, end in piece if row is not None]
+        if kept:
+            rows, ends = zip(*kept, strict=True)
+            tables.append(pa.Table.from_pandas(to_table(list(rows), list(ends)), preserve_index=False))
+    tables = tables or [pa.Table.from_pandas(_no_rows(), preserve_index=False)]
+    # Piece by piece, since rows as dicts take ten times the memory; a piece may lack a column, or hold nothing in one.
+    table = pa.concat_tables(tables, promote_options="permissive")
     table = table.replace_schema_metadata({**(table.schema.metadata or {}), BYTES: str(whole).encode()})
     partial = file.sealed.with_name(f".{file.sealed.name}.partial")
     with partial.open("wb") as stream:

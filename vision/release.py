@@ -1,9 +1,11 @@
 """The release: which package serves a system, and which one it is compared with. One small numbered file."""
 
+import hashlib
 import os
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from filelock import FileLock
 from pydantic import Field, ValidationError, model_validator
@@ -13,6 +15,7 @@ from vision.settings import Section
 
 RELEASE = "release.json"
 LOCK_TIMEOUT_S = 30
+STICKY_BITS = 256
 
 
 class ReleasedModel(Section):
@@ -47,6 +50,37 @@ def first_release(champion: ReleasedModel, reason: str) -> Release:
     return Release(no=0, champion=champion, reason=reason, at=datetime.now(UTC))
 
 
+def moved(release: Release, reason: str, **changes: Any) -> Release:
+    """The release after this one: the next number, now, and the changes. Raises `ValueError` where they don't fit."""
+    values = release.model_dump() | {"no": release.no + 1, "reason": reason, "at": datetime.now(UTC)} | changes
+    return Release.model_validate(values)
+
+
+def champions(history: Sequence[Release]) -> tuple[ReleasedModel, ...]:
+    """The champions that led to the one of the last release, which is the last of them; each package once.
+
+    history: in order of their numbers. Whoever was gone back from isn't among them, so going back twice leads to the
+    one before, not to the one that was left.
+    """
+    line: list[ReleasedModel] = []
+    for release in history:
+        shas = [model.package_sha for model in line]
+        if release.champion.package_sha in shas:
+            del line[shas.index(release.champion.package_sha) :]
+        line.append(release.champion)
+    return tuple(line)
+
+
+def sticky_number(salt: str, client: str) -> int:
+    """Where a client stands among all: from 0 to 2^256, evenly. client: key id, or address where there is no key."""
+    return int.from_bytes(hashlib.sha256((salt + client).encode()).digest(), "big")
+
+
+def sticky_below(share: float) -> int:
+    """Clients whose `sticky_number` is below this are `share` of all."""
+    return int(share * (1 << STICKY_BITS))
+
+
 def package_folder(release_file: Path, model: ReleasedModel) -> Path:
     """Where the package of `model` lies. Local folders only."""
     return release_file.parent / model.uri
@@ -66,7 +100,7 @@ def read_release(path: Path) -> Release | None:
         raise UserError(
             f"{path}: {where}: {first['msg']}",
             "a release as `make release` writes it",
-            "restore the file, or release the champion again",
+            "restore the file, or remove it: `make release` writes it again from state.db",
         ) from None
 
 

@@ -60,3 +60,17 @@ def fault(request, tmp_path):
     )
     yield made
     assert made.rows or request.session.testsfailed, "a test with the `fault` fixture says what it saw"
+
+
+@pytest.fixture(scope="session")
+def release_template(tmp_path_factory):
+    return tmp_path_factory.mktemp("release") / "state"
+
+
+@pytest.fixture
+def stage(release_template, tmp_path, tiny, monkeypatch):
+    """A system in the middle of a canary, see `tests.release_stage`."""
+    from tests.release_stage import canary_stage
+
+    config = tiny(release={"shadow_pairs": 60, "canary_answers": 60})
+    return canary_stage(config, release_template, tmp_path / "state", monkeypatch)

@@ -76,9 +76,9 @@ INSIDE = {
     "build: built, not in the store": Point("tasks.build_bento:_publish"),
     "build: in the store, no record": Point("tasks.build_bento:_publish", after=True),
     "smoke: server up": Point("tasks.smoke:smoke"),
-    "assign_alias: audit row, no alias": Point("tasks.register:_audit", after=True),
-    "assign_alias: alias, no release": Point("tasks.register:_release"),
-    "assign_alias: release written": Point("tasks.register:_release", after=True),
+    "assign_alias: audit row, no alias": Point("tasks.release_change:add_release", after=True),
+    "assign_alias: alias, no release": Point("tasks.release_change:write_release"),
+    "assign_alias: release written": Point("tasks.release_change:write_release", after=True),
     "publish: page, run not closed": Point("tasks.report:_publish", after=True),
 }
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from fault_page import AREAS, PAGE, keep_only, plain, read
 
-FUNCTION = re.compile(r"^def (\w+)\((.*?)\):$", re.MULTILINE | re.DOTALL)
+FUNCTION = re.compile(r"^def (\w+)\((.*?)\)(?: -> [^:\n]+)?:$", re.MULTILINE | re.DOTALL)
 
 
 def fault_tests() -> set[str]:

@@ -14,6 +14,10 @@ import httpx
 import pytest
 import yaml
 
+from configs.retraining import RetrainingConfig
+from tasks.governor import Governor
+from tests.drawn_records import serve_drifted
+
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 PREFECT = (sys.executable, "-m", "prefect")
@@ -68,7 +72,41 @@ def test_every_deployment_names_a_system_that_loads():
         assert load_system(deployment["parameters"]["system"]).system == deployment["name"]
 
 
-def test_a_deployment_run_trains_and_registers(tmp_path, tiny):
+def deployments_of(system_file, folder):
+    """prefect.yaml with deployments of the system `tiny` beside those that stand in it, made from quickstart's."""
+    given = yaml.safe_load((ROOT / "prefect.yaml").read_text())
+    for deployment in [d for d in given["deployments"] if d["name"] == "quickstart"]:
+        text = json.dumps({**deployment, "name": "tiny", "schedules": []})
+        made = json.loads(text.replace("visionops.system.quickstart", "visionops.system.tiny"))
+        given["deployments"].append(made | {"parameters": {**made["parameters"], "system": str(system_file)}})
+    path = folder / "prefect.yaml"
+    path.write_text(yaml.safe_dump(given))
+    return path
+
+
+def flow_runs(api, flow):
+    asked = {"flows": {"name": {"any_": [flow]}}}
+    return httpx.post(f"{api}/flow_runs/filter", json=asked, trust_env=False).json()
+
+
+def wait_until(condition, seconds):
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        time.sleep(1)
+    return condition()
+
+
+MONITOR = {
+    "min_window": 60,
+    "permutations": 199,
+    "alpha": 0.01,
+    "null_windows": 20,
+    "alarm_windows": 1,
+    "of_windows": 1,
+}
+
+
+def test_a_deployment_trains_and_an_alarm_of_the_monitor_starts_one_training_more(tmp_path, tiny):
     state, port = tmp_path / "state", free_port()
     api = f"http://127.0.0.1:{port}/api"
     env = {name: value for name, value in os.environ.items() if not name.startswith(("VISIONOPS", "PREFECT"))}
@@ -83,13 +121,35 @@ def test_a_deployment_run_trains_and_registers(tmp_path, tiny):
     with process(server, env, tmp_path / "server.log"):
         wait_for(api)
         prefect(env, "work-pool", "create", "--type", "process", "local")
-        prefect(env, "--no-prompt", "deploy", "--all")
+        prefect(
+            env,
+            "--no-prompt",
+            "deploy",
+            "--all",
+            "--prefect-file",
+            str(deployments_of(tiny(monitor=MONITOR), tmp_path)),
+        )
         with process(worker, env, tmp_path / "worker.log"):
-            parameters = ["-p", f"system={tiny()}", "-p", "reason=test"]
-            prefect(env, "deployment", "run", "train-model/quickstart", *parameters, "--watch", timeout=RUN_S)
+            prefect(env, "deployment", "run", "train-model/tiny", "-p", "reason=test", "--watch", timeout=RUN_S)
+            release = json.loads((state / "systems" / "tiny" / "release.json").read_text())
+            assert release["champion"]["version"] == 1
+            serve_drifted(state / "systems" / "tiny", copies=3)
+            prefect(env, "deployment", "run", "monitor-drift/tiny", "--watch", timeout=RUN_S)
+            assert wait_until(lambda: len(flow_runs(api, "train-model")) == 2, START_S), (
+                tmp_path / "worker.log"
+            ).read_text()
+            ended = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
+            wait_until(lambda: {run["state_type"] for run in flow_runs(api, "train-model")} <= ended, RUN_S)
+            runs = flow_runs(api, "train-model")
             artifacts = httpx.post(f"{api}/artifacts/latest/filter", json={}, trust_env=False).json()
-    release = json.loads((state / "systems" / "tiny" / "release.json").read_text())
-    assert release["champion"]["version"] == 1
+    assert [run["state_type"] for run in runs] == ["COMPLETED"] * 2
+    [started] = [run["parameters"] for run in runs if run["parameters"]["reason"] != "test"]
+    assert started["window"] == "window-1" and "in window-1: no new labels" in started["reason"]
+    requests = Governor(f"sqlite:///{state / 'state.db'}", "tiny", RetrainingConfig()).requests()
+    assert [(request.window, request.automatic, request.state) for request in requests] == [
+        (None, False, "ended"),
+        ("window-1", True, "ended"),
+    ]
     report = next(item for item in artifacts if item["key"] == "report-tiny")
     assert "macro" in report["data"] and "Tiny drawn leaves" in report["data"]
-    assert any(item["key"] == "progress-train" for item in artifacts)
+    assert {"progress-train", "monitor-tiny"} <= {item["key"] for item in artifacts}

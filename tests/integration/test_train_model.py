@@ -3,17 +3,30 @@
 The tests of this module build on each other, in order, as a user's runs do.
 """
 
+import hashlib
 import json
+from datetime import UTC, datetime
 
 import pandas as pd
 import pytest
+from uuid6 import uuid7
 
-from flows.command import AGAINST, DONE, main
+from configs.retraining import RetrainingConfig
+from flows.command import AGAINST, DONE, MISTAKE, main
 from flows.evaluate_model import evaluate_model, options
+from flows.monitor_drift import monitor_drift
+from flows.queue_labels import options as queue_options
+from flows.queue_labels import queue_labels
 from flows.train_model import train_model
 from tasks.audit import read_audit
+from tasks.governor import Governor
 from tasks.tracking import CHALLENGER, CHAMPION, Tracker, alias_version
+from tests.drawn_records import serve_drifted
+from vision.data.config import DrawnSource
+from vision.data.synthetic import draw_dataset
 from vision.package import open_package
+from vision.records import Feedback, day_folder, day_number, feedback_line
+from vision.records_log import LineLog
 from vision.release import read_release
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_server", "ray", "shared_state")]
@@ -77,11 +90,15 @@ def test_the_same_again_runs_no_stage_and_registers_nothing(tiny, shared_state, 
 
 
 def test_another_training_becomes_challenger_and_met_the_champion(tiny, shared_state, tracker):
-    assert train(tiny(), "training.seed=7", "gate.max_drop=0.9", "gate.max_class_drop=0.99") == DONE
+    changes = ("training.seed=7", "gate.max_drop=0.9", "gate.max_class_drop=0.99", "export.int8=true")
+    assert train(tiny(), *changes) == DONE
     assert versions(tracker) == [1, 2]
     assert (alias_version(tracker, CHAMPION).version, alias_version(tracker, CHALLENGER).version) == (1, 2)
     gates = [json.loads(p.read_text())["made"] for p in shared_state.glob("systems/tiny/stages/gate/*/stage.json")]
     assert any(gate["champion"] and gate["champion"]["version"] == 1 for gate in gates)
+    package = shared_state / "systems/tiny/packages" / alias_version(tracker, CHALLENGER).package_sha
+    said = json.loads((package / "spec.json").read_text())["int8"]
+    assert said["drop"] is not None and (package / "model.int8.onnx").is_file() == said["passed"]
 
 
 def test_a_lost_gate_registers_nothing_and_says_why(tiny, tracker, capsys):
@@ -101,3 +118,63 @@ def test_the_champion_is_measured_again_on_its_data(tiny, shared_state, capsys):
     assert "macro f1" in capsys.readouterr().out
     rows = pd.read_parquet(next(shared_state.glob("systems/tiny/stages/split/*/splits.parquet")))
     assert set(rows["split"].dropna()) == {"train", "val", "test"}
+
+
+def test_an_alarm_with_no_server_trains_here_and_now(tiny, shared_state, tracker, capsys, monkeypatch):
+    monkeypatch.setattr("tasks.request_training.has_server", lambda: False)
+    known = versions(tracker)
+    for _ in range(2):
+        serve_drifted(shared_state / "systems" / "tiny", copies=8)
+        assert main(monitor_drift, argv=["--system", tiny()], registry=False) == DONE
+    out = capsys.readouterr().out
+    assert "ALARM" in out and "training" in out and "in window-2: no new labels" in out
+    requests = Governor(f"sqlite:///{shared_state / 'state.db'}", "tiny", RetrainingConfig()).requests()
+    assert (requests[-1].window, requests[-1].automatic, requests[-1].state) == ("window-2", True, "ended")
+    assert {request.automatic for request in requests[:-1]} == {False}, "trainings by hand are known too"
+    assert versions(tracker) == known, "with nothing new it makes the same model again"
+
+
+def serve_and_label(system, images):
+    """What a service keeps of images that clients asked to keep, and what they say of them later."""
+    inbox, log = system / "inbox" / day_folder(day_number()), LineLog(system / "feedback")
+    inbox.mkdir(parents=True)
+    for image in images:
+        data, made = image.read_bytes(), str(uuid7())
+        name = hashlib.sha256(data).hexdigest() + image.suffix
+        (inbox / name).write_bytes(data)
+        (inbox / f"{made}.json").write_text(json.dumps({"id": made, "file": name}))
+        log.append(feedback_line(Feedback(id=made, label=image.parent.name, at=datetime.now(UTC), key_id="app")))
+    log.close()
+
+
+def data_and_splits(state):
+    system = state / "systems" / "tiny"
+    head = json.loads((system / "split_head.json").read_text())
+    table = pd.read_parquet((system / head["path"]).with_name("splits.parquet"))
+    return json.loads((system / "dataset.json").read_text()), table
+
+
+def test_labels_that_came_since_are_a_new_data_version_and_old_images_keep_their_split(
+    tiny, shared_state, tmp_path, capsys
+):
+    data, before = data_and_splits(shared_state)
+    draw_dataset(DrawnSource(type="drawn", images_per_class=6, side_px=64, seed=99), tmp_path / "served")
+    images = sorted((tmp_path / "served" / "images").glob("*/*"))
+    serve_and_label(shared_state / "systems" / "tiny", images)
+    assert train(tiny(), "gate.max_drop=0.9", "gate.max_class_drop=0.99") == DONE
+    assert f"{len(images)} images labelled since" in capsys.readouterr().out
+    later, after = data_and_splits(shared_state)
+    assert later["dvc_md5"] != data["dvc_md5"] and later["labelled"] == len(images)
+    assert all(later["counts"][label] == count + 6 for label, count in data["counts"].items())
+    both = before.merge(after, on="path", suffixes=("", "_later"))
+    assert len(both) == len(before) and (both["split"] == both["split_later"]).all()
+    grown = after["split"].value_counts() - before["split"].value_counts()
+    assert grown["train"] > 0 and grown["test"] > 0
+
+
+def test_label_queues_are_made_and_taken_in_from_the_command_line(tiny, capsys):
+    assert main(queue_labels, queue_options, ["--system", tiny()]) == DONE
+    said = capsys.readouterr().out
+    assert "no new labels in any queue" in said and "kept answers are labelled" in said
+    assert main(queue_labels, queue_options, ["--system", tiny(), "--take", "9"]) == MISTAKE
+    assert "no label queue 9" in capsys.readouterr().err

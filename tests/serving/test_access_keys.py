@@ -131,6 +131,28 @@ def test_a_write_that_fails_leaves_the_keys_as_they_were(path, capsys, monkeypat
     assert path.read_bytes() == before
 
 
+@pytest.mark.parametrize(("number", "says"), [(28, "no space left on the disk"), (13, "can't be written or read")])
+def test_a_disk_that_takes_no_keys_is_a_fault_of_the_machine(path, capsys, monkeypatch, number, says):
+    created(path, capsys)
+    before = path.read_bytes()
+
+    def refusing(_):
+        raise OSError(number, os.strerror(number), str(path))
+
+    monkeypatch.setattr(os, "fsync", refusing)
+    assert command(path, "create") == 1
+    told = capsys.readouterr()
+    assert says in told.err and "the keys are as they were" in told.err
+    assert "Traceback" not in told.err and told.out == ""
+    assert path.read_bytes() == before
+
+
+def test_a_folder_that_can_not_be_made_is_a_fault_of_the_machine(tmp_path, capsys):
+    (tmp_path / "access").write_text("a file")
+    assert command(tmp_path / "access" / "more" / "keys.json", "create") == 1
+    assert "a file lies where a folder is needed" in capsys.readouterr().err
+
+
 def test_a_file_that_comes_and_goes_is_a_change(path, impatient):
     watched = WatchedFile(path)
     path.parent.mkdir()

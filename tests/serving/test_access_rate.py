@@ -144,3 +144,60 @@ def test_a_ring_holds_as_many_times_as_its_limit(tmp_path):
         ring.take(number * MINUTE_MS)
     assert (tmp_path / "ring").stat().st_size == 8 * 8
     assert ring.take(50 * MINUTE_MS).remaining == 5
+
+
+def service_folder(tmp_path: Path, letter: str = "a") -> Path:
+    return tmp_path / (16 * letter)
+
+
+def rings(folder: Path) -> int:
+    return len(list(folder.glob("*-*")))
+
+
+def test_rings_of_a_dead_server_stay_for_their_minute_and_then_go_with_their_folder(tmp_path, clock):
+    dead = RateLimiter(service_folder(tmp_path), clock)
+    assert allowed(dead, limit=5, times=9) == 5
+    dead.close()
+    clock.now_ms += MINUTE_MS // 2
+    RateLimiter(service_folder(tmp_path, "b"), clock).close()
+    assert rings(service_folder(tmp_path)) == 1
+    clock.now_ms += MINUTE_MS
+    RateLimiter(service_folder(tmp_path, "c"), clock).close()
+    assert not service_folder(tmp_path).exists()
+
+
+def test_the_folder_of_a_server_that_lives_is_left_alone(tmp_path, clock):
+    lives = RateLimiter(service_folder(tmp_path), clock)
+    allowed(lives, limit=5)
+    clock.now_ms += 2 * MINUTE_MS
+    RateLimiter(service_folder(tmp_path, "b"), clock).close()
+    assert rings(service_folder(tmp_path)) == 1
+    lives.close()
+
+
+def test_what_is_not_a_service_folder_is_never_touched(tmp_path, clock):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / ("d" * 16)).symlink_to(tmp_path / "elsewhere")
+    RateLimiter(service_folder(tmp_path), clock).close()
+    assert (tmp_path / "elsewhere").is_dir() and (tmp_path / ("d" * 16)).is_symlink()
+
+
+def test_a_running_server_keeps_few_rings_beyond_its_clients_of_the_last_minute(tmp_path, clock):
+    limiter = RateLimiter(service_folder(tmp_path), clock)
+    for number in range(600):
+        clock.now_ms += MINUTE_MS // 50
+        limiter.take(f"client {number}", 5)
+    assert 50 <= rings(service_folder(tmp_path)) <= 80
+    limiter.close()
+
+
+def test_workers_stay_exact_while_one_of_them_removes_rings(tmp_path, clock):
+    """The other one has the removed ring mapped; what it counts there would be nobody else's."""
+    one, other = (RateLimiter(service_folder(tmp_path), clock) for _ in range(2))
+    assert allowed(one, limit=5) + allowed(other, limit=5) == 2
+    clock.now_ms += 2 * MINUTE_MS
+    for number in range(9):
+        one.take(f"client {number}", 5)
+    assert allowed(other, limit=5, times=3) + allowed(one, limit=5, times=9) == 5
+    one.close()
+    other.close()

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from bentos.access_bind import check_bind, is_loopback
+from bentos.access_gate import ANONYMOUS_SCOPES
 from bentos.access_guard import Guard
 from bentos.access_scopes import OPEN, SCOPES, scope_of
 from bentos.http import create_app
@@ -21,6 +22,11 @@ def test_every_route_of_the_service_has_its_row():
     assert {path for path, scope in SCOPES.items() if scope == OPEN} == {
         "/", "/docs", "/openapi.json", "/health", "/healthz", "/livez", "/readyz", "/metrics", "/favicon.ico",
     }  # fmt: skip
+
+
+def test_what_is_released_is_told_to_admins_only_and_nobody_is_one_without_a_key():
+    assert scope_of("/release") == "admin"
+    assert ANONYMOUS_SCOPES.isdisjoint({"admin", "keep"})
 
 
 def test_cors_takes_no_star():

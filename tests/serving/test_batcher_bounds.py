@@ -113,5 +113,5 @@ def test_closing_twice_is_closing_and_leaves_no_thread():
 
     before = threading.active_count()
     batcher = asyncio.run(scene())
-    assert not batcher._thread.is_alive()
+    assert not batcher._line._thread.is_alive()
     assert threading.active_count() <= before + 1  # asyncio.run ends its own helpers a moment later

@@ -5,8 +5,8 @@ import asyncio
 import numpy as np
 import pytest
 
-from bentos.batcher import Closed, Overloaded
-from bentos.dispatcher import DispatchedBatcher
+from bentos.batcher import Batcher, Closed, Overloaded
+from bentos.dispatcher import DispatchedLine
 
 
 def image(number: int) -> np.ndarray:
@@ -21,7 +21,7 @@ def run(images: np.ndarray) -> dict[str, np.ndarray]:
 
 def test_each_image_gets_its_own_answer_and_no_batch_is_larger_than_allowed():
     async def scene():
-        batcher = DispatchedBatcher(run, 4, 100)
+        batcher = Batcher(run, 4, 100, DispatchedLine)
         found = await asyncio.gather(*(batcher.submit(image(number)) for number in range(60)))
         await batcher.close()
         with pytest.raises(Closed):
@@ -35,7 +35,7 @@ def test_each_image_gets_its_own_answer_and_no_batch_is_larger_than_allowed():
 
 def test_overload_and_faults_are_told():
     async def scene():
-        batcher = DispatchedBatcher(run, 4, 2)
+        batcher = Batcher(run, 4, 2, DispatchedLine)
         with pytest.raises(ValueError, match="bad image"):
             await batcher.submit(image(255))
         with batcher.reserve(), batcher.reserve(), pytest.raises(Overloaded):
@@ -44,3 +44,26 @@ def test_overload_and_faults_are_told():
         await batcher.close()
 
     asyncio.run(scene())
+
+
+def test_one_bad_image_fails_alone_whether_the_engine_or_its_making_finds_out():
+    def broken() -> np.ndarray:
+        raise OSError("no image")
+
+    async def scene():
+        batcher = Batcher(run, 8, 100, DispatchedLine)
+
+        async def made(make):
+            with batcher.reserve() as place:
+                place.put_work(make)
+                return await place.answer
+
+        work = [lambda number=number: image(number) for number in (1, 2, 255, 4)]
+        found = await asyncio.gather(*(made(make) for make in (*work, broken)), return_exceptions=True)
+        await batcher.close()
+        return found
+
+    *found, unmade = asyncio.run(scene())
+    assert [int(found[index].outputs["logits"][0]) for index in (0, 1, 3)] == [1, 2, 4]
+    assert isinstance(found[2], ValueError)
+    assert isinstance(unmade, OSError)

@@ -1,12 +1,14 @@
 """Engines without a server: each is held to the golden images, in the precision that it really computes in."""
 
+import os
 import threading
+import time
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from bentos.engine import INT8_MODEL, make_engine, ready_engine, warm_up
+from bentos.engine import make_engine, ready_engine, warm_up
 from bentos.engine_openvino import OpenVinoEngine
 from bentos.engine_torch import TorchEngine, graph_sizes
 from bentos.resources import best_engine, cores, thread_count, worker_count
@@ -14,7 +16,7 @@ from configs.serving import ServingConfig
 from vision.errors import UserError
 from vision.export.assemble import assemble_package
 from vision.export.golden import TOLERANCES, check_golden, golden_files, golden_outputs
-from vision.package import Int8, open_package
+from vision.package import INT8_MODEL, Int8, open_package
 
 BATCHES = (1, 2, 3, 5, 8, 11)
 
@@ -180,3 +182,25 @@ def test_torch_engine_says_when_there_is_no_gpu(made):
         pytest.skip("this machine has a GPU")
     with pytest.raises(UserError, match="no GPU"):
         TorchEngine(made.package, device="cuda")
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="cores can't be asked for here")
+@pytest.mark.parametrize("precision", ["auto", "float32"])
+def test_no_thread_is_pinned_to_some_of_the_cores_while_openvino_computes(made, precision):
+    """Workers that pin their threads all take the same core, and the machine computes on that one alone."""
+    engine, ends = make_engine(made.package, ServingConfig(engine="openvino", precision=precision, threads=1)), []
+    images = np.zeros((64, 32, 32, 3), np.uint8)
+
+    def predict() -> None:
+        while not ends:
+            engine.predict(images)
+
+    thread = threading.Thread(target=predict)
+    thread.start()
+    seen, stop_s = set(), time.monotonic() + 0.5
+    while time.monotonic() < stop_s:
+        seen.add(frozenset(os.sched_getaffinity(thread.native_id)))
+        time.sleep(0.0005)
+    ends.append(True)
+    thread.join()
+    assert seen == {frozenset(os.sched_getaffinity(0))}

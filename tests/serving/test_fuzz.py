@@ -96,7 +96,7 @@ uploads = st.lists(
     st.tuples(
         st.integers(0, 2**32), st.sampled_from(("raw", "form", "form", "both")), st.sampled_from(TYPES),
         st.sampled_from(("/predict", "/predict", "/predict", "/explain")),
-        st.sampled_from(("", "?top_k=2", "?top_k=x", "?keep=true", "?top_k=999999999999999999999", "?%00=%ff")),
+        st.sampled_from(("", "?top_k=2", "?top_k=x", "?keep=true", "?explain=true", "?top_k=999999999999999999999", "?%00=%ff")),
         st.text(max_size=12),
     ),
     min_size=UPLOADS_EACH, max_size=UPLOADS_EACH,

@@ -1,5 +1,6 @@
 """The endpoints with a real package and engine, without a server process."""
 
+import base64
 import io
 import json
 import uuid
@@ -65,6 +66,14 @@ def test_health_and_version_name_the_package(client, made):
     version = client.get("/model/version").json()
     assert version["labels"] == ["amber", "moss", "slate"]
     assert version["release_no"] == 0
+
+
+def test_the_release_is_told_without_its_salt_and_places(client, made):
+    release = client.get("/release").json()
+    assert (release["no"], release["mode"], release["reason"]) == (0, "single", "first_model")
+    assert release["champion"] == {"version": 3, "package_sha": made.package.package_sha}
+    assert release["challenger"] is release["refused_release"] is None
+    assert "salt" not in release
 
 
 def test_text_file_is_no_image(client):
@@ -150,6 +159,27 @@ def test_explanation_is_a_png_of_the_photograph(client, draw):
     error_of(client.post("/explain", files=[("file", draw("moss", 1))] * 2), 413)
 
 
+def test_an_answer_can_bring_its_explanation_along(client, draw):
+    data = draw("moss", 1)
+    answer = client.post("/predict?explain=true", files={"file": data}).json()
+    assert base64.b64decode(answer.pop("heatmap_png")) == client.post("/explain", content=data).content
+    plain = client.post("/predict?explain=false", files={"file": data}).json()
+    assert set(answer) == set(plain) and answer["predictions"] == plain["predictions"]
+    error_of(client.post("/predict?explain=maybe", content=data), 422)
+
+
+def test_an_explanation_with_the_answer_has_the_limits_of_explain(worker, client, draw, predictor, monkeypatch):
+    data, records = draw("moss", 1), worker.value("records_written_total", log="records")
+    assert error_of(client.post("/predict?explain=true", files=[("file", data)] * 2), 413)["allowed"] == "at most 1"
+    with monkeypatch.context() as patch:
+        patch.setattr(predictor.decoder, "_large_held", predictor.decoder._large_places)
+        error_of(client.post("/predict?explain=true", content=data), 429)
+    assert predictor.lane.batcher.held == 0
+    assert worker.value("records_written_total", log="records") == records, "no answer, no record"
+    monkeypatch.setattr(type(predictor.lane), "explains", False)
+    error_of(client.post("/predict?explain=true", content=data), 404)
+
+
 def test_json_where_an_image_belongs_is_refused(client):
     error_of(client.post("/predict", json={"file": "leaf.jpg"}), 415)
 
@@ -194,7 +224,7 @@ def test_wrong_method_and_unknown_path_answer_in_the_same_form(client):
 def test_fault_of_ours_shows_nothing_of_the_inside(worker, predictor, draw, monkeypatch):
     app = create_app()
     attach(app, predictor, worker.books)
-    monkeypatch.setattr(predictor, "lane", None)
+    monkeypatch.setattr(predictor.router, "lanes", None)
     with TestClient(app, raise_server_exceptions=False) as client:
         response = client.post("/predict", files={"file": draw("moss", 1)})
     assert "internal error" in error_of(response, 500)["got"]

@@ -19,14 +19,27 @@ from bentos.metrics import METRICS, PREFIX, create, forget_dead
 from bentos.metrics_folder import take_own_folder
 
 PROJECT = Path(__file__).resolve().parents[2]
-UNIT = re.compile(r"_(seconds|total|images|size|info|no)$|^confidence$")
+UNIT = re.compile(r"_(seconds|bytes|total|images|size|info|no|share|rate|p_value|columns|records|pairs|failures)$")
+SAYS_ITSELF = re.compile(r"(^|_)(confidence|accuracy|disagreement|drifted|alarm)$")
+"""A share of 1, or yes or no."""
 
 
 def test_every_name_says_its_unit_and_every_metric_what_it_is():
-    assert [metric.name for metric in METRICS if not UNIT.search(metric.name)] == []
+    assert [
+        metric.name for metric in METRICS if not (UNIT.search(metric.name) or SAYS_ITSELF.search(metric.name))
+    ] == []
     assert all(metric.help.endswith(".") for metric in METRICS)
     assert all(metric.name.endswith("_total") == (metric.kind == "counter") for metric in METRICS)
     assert max(Counter(metric.name for metric in METRICS).values()) == 1
+
+
+def test_what_alarms_look_for_shows_as_nothing_before_it_happens():
+    registry = CollectorRegistry()
+    create(registry)
+    for metric in METRICS:
+        for value in metric.known:
+            assert registry.get_sample_value(PREFIX + metric.name, {metric.labels[0]: value}) == 0
+    assert registry.get_sample_value("visionops_challenger_failures_total", {"route": "load"}) == 0
 
 
 def test_answers_are_counted_by_label_confidence_and_time(worker, draw):
@@ -83,7 +96,7 @@ def test_an_engine_that_fails_is_counted(worker, draw, monkeypatch):
     def broken(_):
         raise RuntimeError("no more memory")
 
-    monkeypatch.setattr(worker.predictor.lane.batcher, "_run", broken)
+    monkeypatch.setattr(worker.predictor.lane.batcher._line, "_run", broken)
     with pytest.raises(RuntimeError):
         worker.client.portal.call(worker.predictor.predict, draw("moss", 1), Asked())
     assert worker.value("engine_errors_total") == 1
@@ -164,7 +177,7 @@ def test_the_servers_metrics_are_the_sum_of_its_workers_and_do_not_grow_with_pat
     with httpx.Client(base_url=live.url, limits=each_its_own, trust_env=False) as client:
         assert {client.post("/predict", files={"file": data}).status_code for _ in range(40)} == {200}
     after = scrape(live.url)
-    assert {PREFIX + metric.name.removesuffix("_total") for metric in METRICS if not metric.labels} <= {
+    assert {PREFIX + one.name.removesuffix("_total") for one in METRICS if not one.labels and one.read is None} <= {
         re.sub(r"_(total|bucket|sum|count)$", "", name) for name, _ in after
     }
 

@@ -80,7 +80,9 @@ def test_real_answers_are_as_described(worker, draw, described):
     predict, explain = paths["/predict"]["post"], paths["/explain"]["post"]
     one = client.post("/predict?top_k=2", files={"file": draw("moss", 1)})
     several = client.post("/predict", files=[("file", draw("slate", 1)), ("file", b"nothing")])
-    for response in (one, several):
+    explained = client.post("/predict?explain=true", content=draw("moss", 1))
+    assert explained.json()["heatmap_png"]
+    for response in (one, several, explained):
         assert response.status_code == 200
         check_answer(described, response, predict)
     for response in (
@@ -102,7 +104,7 @@ def test_real_answers_are_as_described(worker, draw, described):
         passport = client.get(f"/predictions/{asked}/lineage")
         assert passport.status_code == status
         check_answer(described, passport, paths["/predictions/{id}/lineage"]["get"])
-    for path in ("/health", "/model/version"):
+    for path in ("/health", "/model/version", "/release"):
         check_answer(described, client.get(path), paths[path]["get"])
     assert client.get("/metrics").status_code == 200
 

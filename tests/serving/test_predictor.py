@@ -1,30 +1,24 @@
 """From bytes to answer and record, without a server: order of record and answer, decoding apart, swapping lanes."""
 
 import asyncio
-import io
-import math
 import threading
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from PIL import Image
 from starlette.testclient import TestClient
 
 from bentos.batcher import Batcher, Overloaded
-from bentos.decoder import LARGE_PIXELS, Decoder, Sampler
 from bentos.hooks import Asked, Client
 from bentos.http import attach, create_app
 from bentos.lane import Lane, open_lane
 from bentos.predictor import Predictor
+from bentos.router import Lanes
 from bentos.source import open_served
 from configs.serving import ServingConfig
 from vision.data.features import FEATURES, describe
-from vision.package import InputSpec
 from vision.preprocess import ImageError
 from vision.records import Record, record_line
-
-INPUT = InputSpec(side_px=32, resize_px=40)
 
 
 @pytest.fixture(scope="module")
@@ -37,13 +31,6 @@ def engine(served):
     lane = open_lane(served)
     asyncio.run(lane.close())
     return lane.engine
-
-
-@pytest.fixture(scope="module")
-def large() -> bytes:
-    buffer = io.BytesIO()
-    Image.new("L", (6000, 6000), 90).save(buffer, "PNG", compress_level=1)
-    return buffer.getvalue()
 
 
 class Recorder:
@@ -138,7 +125,7 @@ def test_who_asked_before_a_swap_is_answered_by_the_old_lane(served, engine, dra
     async def scene(predictor):
         before = asyncio.create_task(predictor.predict(draw("moss", 1), Asked()))
         assert await asyncio.to_thread(started.wait, 10)
-        old = predictor.swap(lane_of(newer, engine))
+        old = predictor.router.swap(Lanes(newer.release, lane_of(newer, engine))).champion
         after = await predictor.predict(draw("amber", 1), Asked())
         closing = asyncio.create_task(old.close())
         await asyncio.sleep(0.01)
@@ -149,49 +136,6 @@ def test_who_asked_before_a_swap_is_answered_by_the_old_lane(served, engine, dra
 
     assert play(served, engine, scene, run=slow, recorder=recorder) == ("moss", "amber")
     assert [fields["release_no"] for fields in recorder.records] == [1, 0]
-
-
-def test_a_huge_image_does_not_hold_up_a_small_one(large, draw):
-    async def scene():
-        decoder, order = Decoder(1, 50, 48, 25), []
-
-        async def decode(name: str, data: bytes) -> None:
-            await decoder.decode(data, INPUT, lambda _: None)
-            order.append(name)
-
-        await asyncio.gather(
-            *(decode("huge", large) for _ in range(3)), *(decode("small", draw("moss", n)) for n in range(5))
-        )
-        decoder.close()
-        return order
-
-    assert asyncio.run(scene()) == ["small"] * 5 + ["huge"] * 3
-
-
-def test_huge_images_cannot_take_all_places(large, draw):
-    async def scene():
-        decoder = Decoder(1, 50, 4, 25)
-
-        def decode(data: bytes):
-            return decoder.decode(data, INPUT, lambda _: None)
-
-        found = await asyncio.gather(
-            *(decode(large) for _ in range(4)), decode(draw("moss", 1)), return_exceptions=True
-        )
-        decoder.close()
-        return found
-
-    *huge, small = asyncio.run(scene())
-    assert [type(item).__name__ for item in huge] == ["Decoded", "Decoded", "Overloaded", "Overloaded"]
-    assert small.size_px == (72, 56)
-    assert huge[0].size_px[0] * huge[0].size_px[1] > LARGE_PIXELS
-
-
-def test_the_sampler_says_yes_so_often_a_second_and_no_more():
-    for per_s, wanted in ((0, 0), (1, 1), (50, 50)):
-        sampler = Sampler(per_s)
-        assert wanted <= sum(sampler.take() for _ in range(1000)) <= wanted + 5
-    assert not math.isnan(Sampler(0.5)._free)
 
 
 def test_an_engine_that_hangs_is_told_in_time_and_its_place_is_free_again(served, engine, draw):
@@ -218,12 +162,34 @@ def test_a_busy_server_answers_429_with_the_seconds_to_wait(served, engine, draw
     predictor = Predictor(lane_of(served, engine))
     app = create_app()
     attach(app, predictor, None)
-    predictor.lane.batcher._held = predictor.lane.batcher.max_queue
+    predictor.lane.batcher.held = predictor.lane.batcher.max_queue
     with TestClient(app) as client:
         response = client.post("/predict", files={"file": draw("moss", 1)})
         assert response.status_code == 429
         assert int(response.headers["retry-after"]) >= 1
         parts = [("file", draw("moss", 1))] * 2
         assert client.post("/predict", files=parts).status_code == 429
-        predictor.lane.batcher._held = 0
+        predictor.lane.batcher.held = 0
         assert client.post("/predict", files=parts).status_code == 200
+
+
+def test_a_busy_server_refuses_before_it_reads_the_body(served, engine):
+    async def scene(predictor):
+        app, sent = create_app(), []
+        attach(app, predictor, None)
+        predictor.lane.batcher.held = predictor.lane.batcher.max_queue
+
+        async def receive():
+            raise AssertionError("the body was read")
+
+        async def send(message):
+            sent.append(message)
+
+        scope = {"type": "http", "method": "POST", "path": "/predict", "query_string": b"", "headers": []}
+        await app(scope, receive, send)
+        predictor.lane.batcher.held = 0
+        return sent[0]
+
+    start = play(served, engine, scene)
+    assert start["status"] == 429
+    assert b"retry-after" in dict(start["headers"])

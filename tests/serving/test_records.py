@@ -5,13 +5,13 @@ import json
 import logging
 import os
 import stat
+import time
 from datetime import UTC, datetime
 
 import pytest
 from uuid6 import uuid7
 
-from bentos.hooks import Asked, Client
-from bentos.inbox import Inbox
+from bentos.hooks import Client
 from bentos.metrics import create
 from bentos.records import ALARM_S, Recorder, client_salt
 from configs.keeping import KeepingConfig
@@ -143,6 +143,28 @@ def test_a_second_after_it_was_written_a_record_is_synced(recorder, metrics):
     assert metrics.record_lag_seconds.labels("records")._value.get() == 0
 
 
+def test_lines_that_a_disk_does_not_take_for_long_show_as_lag(recorder, metrics, monkeypatch):
+    """Also while the sync hangs: then no thread of its own could say so."""
+    lag = metrics.record_lag_seconds.labels("records")._value
+    monkeypatch.setattr("bentos.records.LATE_S", 0.05)
+
+    def broken(_):
+        time.sleep(0.1)
+        recorder.append(fields())
+        raise OSError(errno.EIO, "Input/output error")
+
+    recorder.append(fields())
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", broken)
+        recorder._records.sync()
+        first_s = lag.get()
+        recorder._records.sync()
+    assert 0.1 <= first_s < lag.get()
+    recorder._records.sync()
+    recorder._records.sync()
+    assert lag.get() == 0
+
+
 def test_old_days_of_records_feedback_and_inbox_go_each_after_its_own_time(tmp_path, metrics):
     paths, today = StatePaths(tmp_path), day_number()
     keeping = KeepingConfig(records_days=10, feedback_days=20, inbox_days=5)
@@ -163,38 +185,3 @@ def test_all_workers_hash_clients_with_one_secret_that_only_the_owner_reads(tmp_
     assert stat.S_IMODE((tmp_path / "records" / ".salt").stat().st_mode) == 0o600
     (tmp_path / "file").write_text("")
     assert len(client_salt(tmp_path / "file")) == 32
-
-
-def kept(worker) -> list[str]:
-    return sorted(path.name for path in worker.system.glob("inbox/dt=*/*"))
-
-
-def test_an_image_is_kept_only_when_asked_under_its_own_hash_with_a_note(worker, draw):
-    data = draw("slate", 77, "PNG")
-    first = worker.client.portal.call(worker.predictor.predict, data, Asked(client=CLIENT, keep=False))
-    assert kept(worker) == []
-    first = worker.client.portal.call(worker.predictor.predict, data, Asked(client=CLIENT, keep=True))
-    second = worker.client.portal.call(worker.predictor.predict, data, Asked(client=CLIENT, keep=True))
-    notes = [f"{answer['prediction_id']}.json" for answer in (first, second)]
-    [image] = [name for name in kept(worker) if name not in notes]
-    assert image.endswith(".png") and set(notes) < set(kept(worker))
-    folder = worker.system / "inbox" / day_folder(day_number())
-    assert (folder / image).read_bytes() == data
-    assert stat.S_IMODE((folder / image).stat().st_mode) & 0o007 == 0
-    note = json.loads((folder / notes[0]).read_text())
-    assert (note["id"], note["file"], note["client_hash"]) == (first["prediction_id"], image, CLIENT.client_hash)
-    assert worker.value("kept_images_total", result="kept") == 2
-
-
-def test_keep_without_the_scope_is_refused_and_keeps_nothing(worker, draw):
-    before = kept(worker)
-    response = worker.client.post("/predict?keep=true", files={"file": draw("moss", 5)})
-    assert response.status_code == 403
-    assert "keep" in response.json()["error"]["allowed"]
-    assert kept(worker) == before
-
-
-def test_an_inbox_that_can_not_be_written_says_so_and_raises_nothing(tmp_path, metrics, draw):
-    (tmp_path / "inbox").write_text("a file")
-    assert Inbox(tmp_path / "inbox", metrics).keep(draw("moss", 1), str(uuid7()), None) is False
-    assert metrics.kept_images.labels("lost")._value.get() == 1

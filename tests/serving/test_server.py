@@ -53,6 +53,7 @@ def test_overload_is_refused_with_the_seconds_to_wait_and_passes(server, large, 
     assert {answer.status_code for answer in answers} == {200, 429}
     assert len(refused) >= 3 * PLACES - 2 * LARGE_PLACES
     assert all(int(answer.headers["retry-after"]) >= 1 for answer in refused)
+    assert {answer.headers["connection"] for answer in refused} == {"close"}, "the next one may meet a worker with room"
     assert post(server.url, draw("moss", 1)).json()["label"] == "moss"
 
 

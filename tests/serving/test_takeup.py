@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import bentos.source
+from bentos.failures import Failures
 from bentos.source import present_release, release_files, state_folder
 from bentos.takeup import TakeUp, one_at_a_time
 from vision.export.assemble import assemble_package
@@ -64,7 +65,7 @@ def test_a_new_release_answers_and_the_old_engine_is_freed(worker, made, draw, b
     answer = worker.client.post("/predict", files={"file": draw("moss", 1)}).json()
     assert (answer["label"], answer["model"]["version"], answer["model"]["package_sha"]) == ("moss", 4, sha)
     assert health(worker)["release_no"] == read_release(worker.system / "release.json").no
-    assert not old_batcher._thread.is_alive()
+    assert not old_batcher._line._thread.is_alive()
     del old_batcher
     gc.collect()
     assert old_engine() is None
@@ -74,14 +75,14 @@ def test_a_new_release_answers_and_the_old_engine_is_freed(worker, made, draw, b
 
 def test_who_asked_before_the_swap_is_answered_by_the_old_package(worker, made, draw, back):
     lane = worker.predictor.lane
-    run, entered, go_on = lane.batcher._run, threading.Event(), threading.Event()
+    run, entered, go_on = lane.batcher._line._run, threading.Event(), threading.Event()
 
     def slow(images):
         entered.set()
         go_on.wait(20)
         return run(images)
 
-    lane.batcher._run = slow
+    lane.batcher._line._run = slow
     sha = other_package(made, worker.system, "third")
     with ThreadPoolExecutor(2) as pool:
         asked = pool.submit(worker.client.post, "/predict", files={"file": draw("slate", 1)})
@@ -180,7 +181,7 @@ def test_a_package_that_was_only_half_copied_is_taken_up_once_it_is_whole(worker
     assert "MANIFEST.json" in health(worker)["refused_release"]["reason"]
     folder.with_name("elsewhere").rename(folder)
     assert look(worker) is False  # Not at every poll.
-    worker.books.take_up._again_s = 0.0
+    worker.books.take_up.refused.again_s = 0.0
     assert look(worker) is True
     assert health(worker)["version"] == 7
 
@@ -189,8 +190,8 @@ def test_a_release_that_is_refused_for_days_is_still_looked_at(worker, back, tmp
     take_up = worker.books.take_up
     for _ in range(1100):
         take_up._refuse(ValueError("no package"), tmp_path / "release.json")
-    assert take_up.refused.tries == 1100
-    assert take_up._again_s - time.monotonic() < 301
+    assert take_up.refused.said.tries == 1100
+    assert take_up.refused.again_s - time.monotonic() < 301
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"no": 1}'])
@@ -238,7 +239,7 @@ def test_a_bento_that_is_told_no_state_folder_writes_nothing_into_itself(tmp_pat
 def test_an_image_that_answers_with_its_own_package_takes_up_a_release_that_comes_later(worker, made, back):
     carried = worker.system / "release.json"
     state = worker.state / "elsewhere" / "release.json"
-    watch = TakeUp(worker.predictor, worker.books.metrics, (state, carried))
+    watch = TakeUp(worker.predictor.router, worker.books.metrics, (state, carried), Failures(worker.predictor.told))
     assert worker.client.portal.call(watch.look) is False
     champion = ReleasedModel(version=8, package_sha=made.package.package_sha, uri=str(made.package.folder))
     write_release(state, first_release(champion, "made in the state folder"))

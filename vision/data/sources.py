@@ -11,6 +11,7 @@ from vision.data.archives import hub_folder, torchvision_classes
 from vision.data.config import DataConfig, DrawnSource, FolderSource, HubSource, TorchvisionSource
 from vision.data.folders import Classes, left_out, scan_classes, select_classes, sync_files
 from vision.data.groups import read_groups
+from vision.data.labelled import plan_labelled, read_labels
 from vision.data.snapshot import refuse_changes, stamps
 from vision.errors import UserError
 
@@ -21,16 +22,26 @@ OnProgress = Callable[[int, int], None] | None
 class Materialised:
     """`labels` in the order that the model's outputs will have; `counts`: images a label.
 
-    left_out: `<class>/<name>` of what lies beside the images and is none by its name.
+    left_out: `<class>/<name>` of what lies beside the images and is none by its name. labelled: images that people
+    labelled since, counted in `counts` too. conflicts: (path in the source, its label, the label that was said) of those
+    that are left out, since the source calls them otherwise.
     """
 
     labels: tuple[str, ...]
     counts: dict[str, int]
     left_out: tuple[str, ...] = ()
+    labelled: int = 0
+    conflicts: tuple[tuple[str, str, str], ...] = ()
 
 
-def materialise(config: DataConfig, out: Path, data_root: Path | None, on_progress: OnProgress = None) -> Materialised:
-    """Makes `out` hold the data set of `config`, and nothing else.
+def materialise(
+    config: DataConfig,
+    out: Path,
+    data_root: Path | None,
+    on_progress: OnProgress = None,
+    labelled: Path | None = None,
+) -> Materialised:
+    """Makes `out` hold the data set of `config` with the images of `labelled` (see `vision.data.labelled`), nothing else.
 
     Nothing in `out` is touched before the source has been read and found right. A killed call is mended by the next.
     `on_progress(done, total)` counts images drawn or files copied. Raises `UserError`, also for a folder that changed
@@ -38,16 +49,23 @@ def materialise(config: DataConfig, out: Path, data_root: Path | None, on_progre
     """
     with _staging(out) as staging:
         found, where = _find(config, data_root, staging, on_progress)
-        classes = select_classes(found, config, where)
-        plan = _plan(classes, where)
+        classes = select_classes(_with_new_classes(found, config, labelled), config, where)
+        added = plan_labelled(labelled, classes)
+        plan = _plan(classes, where) | added.plan
         if (masks := staging / "drawn" / "masks").is_dir():
             plan |= {f"masks/{label}/{p.name}": p for label in classes for p in sorted((masks / label).glob("*.png"))}
         if isinstance(config.source, FolderSource) and config.source.groups is not None:
             plan["groups.csv"] = _write_groups(config.source, data_root, classes, staging)
         with _unchanged(found, config, where):
             sync_files(plan, out, None if isinstance(config.source, DrawnSource) else on_progress)
-        counts = {label: len(files) for label, files in classes.items()}
-        return Materialised(tuple(classes), counts, tuple(left_out(classes)))
+        counts = {label: len(files) + added.counts[label] for label, files in classes.items()}
+        return Materialised(tuple(classes), counts, tuple(left_out(classes)), len(added.plan), added.conflicts)
+
+
+def _with_new_classes(found: Classes, config: DataConfig, labelled: Path | None) -> Classes:
+    """And those that `data.classes` names and that people have labelled images of, when the source has none."""
+    known = {row.label for row in read_labels(labelled)} if labelled else set()
+    return found | {label: [] for label in config.classes or () if label in known and label not in found}
 
 
 @contextmanager

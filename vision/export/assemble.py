@@ -11,9 +11,9 @@ from typing import Any
 import yaml
 
 from vision.errors import ClearError
-from vision.package import Card, Spec, open_package, seal_package
+from vision.package import INT8_MODEL, Card, Spec, open_package, seal_package
 
-FILES = ("model.safetensors", "model.onnx", "model.int8.onnx", "explain.onnx", "reference.parquet", "model_card.md")
+FILES = ("model.safetensors", "model.onnx", INT8_MODEL, "explain.onnx", "reference.parquet", "model_card.md")
 
 
 @dataclass(frozen=True)

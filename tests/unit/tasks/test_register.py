@@ -1,6 +1,7 @@
 """Aliases and release file on a real MLflow, whatever step a killed process had come to."""
 
 import shutil
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
@@ -25,7 +26,7 @@ def run(tmp_path):
         config=SimpleNamespace(**config, model=SimpleNamespace(arch="resnet18")), config_sha="c", reason="test",
         folder=folder, packages=folder / "packages", release_file=folder / "release.json",
         database_url=f"sqlite:///{tmp_path / 'state.db'}", tracking_uri=uri, git_tags=dict,
-        tracker=lambda: Tracker(uri, folder / "artifacts", "leaf"),
+        tracker=lambda: Tracker(uri, folder / "artifacts", "leaf"), single_flight=lambda what: nullcontext(),
     )  # fmt: skip
 
 
@@ -65,11 +66,12 @@ def test_a_champion_whose_release_a_kill_prevented_gets_it_from_the_next_model(r
 def test_a_champion_whose_alias_a_kill_prevented_gets_it_again(run, tracker, monkeypatch):
     first = version(tracker, "a")
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(tracker.client, "set_registered_model_alias", interrupt)
+        patch.setattr("tasks.release_change._set_champion", interrupt)
         _set_alias(run, tracker, first)
     assert alias_version(tracker, CHAMPION) is None and not run.release_file.exists()
-    assert _set_alias(run, tracker, first) == (CHAMPION, "first_model")
+    assert _set_alias(run, tracker, first) == (CHAMPION, "already champion")
     assert read_release(run.release_file).champion.version == 1
+    assert [row["what"] for row in read_audit(run.database_url, "leaf")] == ["alias:champion"]
 
 
 def interrupt(*words):

@@ -16,9 +16,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from tasks.machine_faults import clear_faults, explained, redacted
 from vision.data.cache import IMAGES, create_cache
 from vision.errors import MachineError, UserError
+from vision.machine_faults import clear_faults, explained, redacted
 from vision.package import InputSpec
 
 TABLE = pd.DataFrame(np.random.default_rng(0).random((30_000, 3)), columns=list("abc"))

@@ -1,0 +1,19 @@
+"""Joins a flow's run with the governor of its system."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tasks.governor import Governor, governed
+from tasks.labels import collect_labels
+from tasks.run import Run
+
+
+def governor_of(run: Run) -> Governor:
+    return Governor(run.database_url, run.config.system, run.config.retraining)
+
+
+@contextmanager
+def known_training(run: Run) -> Iterator[None]:
+    """The governor knows of the training inside, whoever started it. Only while the system's training lock is held."""
+    with governed(governor_of(run), run.reason, run.window, collect_labels(run).images):
+        yield

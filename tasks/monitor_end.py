@@ -1,0 +1,33 @@
+"""How a run of the monitor ends: what it prints, and the name of its state."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from prefect.client.schemas.objects import State
+
+from tasks.monitor_state import MonitorFolder
+from tasks.run import Run
+from tasks.training_requests import Request
+from tasks.windows import Window
+
+WAITING, QUIET, CHANGED, ALARM = "Waiting", "Quiet", "Changed", "Alarm"
+
+
+def waiting(run: Run, window: Window) -> dict[str, Any]:
+    """The watermark stays: the same records count for the next run. The status says that the monitor lives."""
+    folder = MonitorFolder(run)
+    folder.write_status({**folder.status(), "at": datetime.now(UTC).isoformat(timespec="seconds")})
+    return {"state": WAITING, "text": f"{run.config.title}: waiting: {window.said}"}
+
+
+def ended(outcome: dict[str, Any], *more: str) -> dict[str, Any]:
+    lines = [outcome["text"], *(f"  also      {line}" for line in more if line)]
+    return {**outcome, "text": "\n".join(lines)}
+
+
+def trained(outcome: dict[str, Any], request: Request, state: State) -> dict[str, Any]:
+    """The training's own words below. Raises what the training raised: its fault is this run's."""
+    failed = state.name == "ContractFailed"
+    said = f"the data contract failed\n{state.message}" if failed else state.result(raise_on_failure=True)["text"]
+    head = f"training {request.no} ({request.reason}): {state.name}"
+    return {**outcome, "text": "\n".join([outcome["text"], head, said])}

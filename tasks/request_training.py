@@ -1,0 +1,103 @@
+"""What the monitor does about what it saw: tells people, asks the governor, and sees to it that a grant is acted upon."""
+
+import logging
+from datetime import UTC, datetime
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from tasks.alert import alert
+from tasks.events import has_server, send_request
+from tasks.governor import Decision
+from tasks.judge_window import headline
+from tasks.known_training import governor_of
+from tasks.labels import collect_labels
+from tasks.monitor_state import WindowVerdict, window_name
+from tasks.run import Run
+from tasks.training_requests import Request
+from vision.data.label_intake import Labelled
+from vision.settings import Section
+
+NEW_LABELS = "new_labels"
+
+
+class NewLabels(Section):
+    """`count`: labelled images that no finished training has taken in. `sha`: of the store."""
+
+    count: int
+    sha: str
+    refused: dict[str, int] = {}
+
+
+@task(name="collect-labels", cache_policy=NO_CACHE, persist_result=False)
+def count_labels(run: Run) -> NewLabels:
+    """Takes in what people said since, and counts what is new to the model."""
+    found: Labelled = collect_labels(run)
+    taken = [row.labels for row in governor_of(run).requests() if row.state == "ended" and row.labels is not None]
+    return NewLabels(count=max(0, found.images - (taken[-1] if taken else 0)), sha=found.sha, refused=found.refused)
+
+
+@task(name="act-on-window", cache_policy=NO_CACHE, persist_result=False, tags=["monitoring"])
+def act_on(run: Run, verdict: WindowVerdict, labels: NewLabels) -> WindowVerdict:
+    """On an alarm: asks for a training where one can help, and tells people either way."""
+    reason = f"{verdict.diagnosis.cause} in {window_name(verdict.no)}: {what_a_training_can(labels)}"
+    verdict = verdict.model_copy(update={"new_labels": labels.count, "reason": reason})
+    if not verdict.alarm:
+        return verdict
+    if verdict.diagnosis.retrain:
+        decision = governor_of(run).ask(reason, window_name(verdict.no), datetime.now(UTC))
+        verdict = verdict.model_copy(update={"request": decision})
+    alert(
+        run,
+        headline(verdict),
+        (*verdict.diagnosis.reasons, f"to do: {verdict.diagnosis.action}", told(verdict.request)),
+    )
+    return verdict
+
+
+@task(name="act-on-labels", cache_policy=NO_CACHE, persist_result=False, tags=["monitoring"])
+def act_on_labels(run: Run, labels: NewLabels) -> str:
+    """Enough new labels ask for a training of their own. Returns what is to be said of it, or nothing."""
+    least = run.config.retraining.min_new_labels
+    if labels.count < least:
+        return ""
+    reason = f"{NEW_LABELS}: {what_a_training_can(labels)}"
+    decision = governor_of(run).ask(reason, f"labels-{labels.sha[:12]}", datetime.now(UTC))
+    return f"{labels.count} newly labelled images (from {least} on a training is asked for): {told(decision)}"
+
+
+def what_a_training_can(labels: NewLabels) -> str:
+    """Said in the report and in the training's reason."""
+    if labels.count:
+        return f"{labels.count} newly labelled images are taken in"
+    return (
+        "no new labels: a training can take in what was added to the source since, but not learn the new conditions; "
+        "with nothing added it makes the same model again"
+    )
+
+
+def told(decision: Decision | None) -> str:
+    if decision is None:
+        return "no training is asked for"
+    return f"training {decision.request_no} {'granted' if decision.granted else 'not granted'}: {decision.why}"
+
+
+@task(name="send-requests", cache_policy=NO_CACHE, persist_result=False, tags=["monitoring"])
+def send_requests(run: Run) -> list[Request]:
+    """Emits the events of granted trainings, also of one that a killed run was granted.
+
+    Returns those that this process has to train itself, because there is no server. One that can't be sent stays to be
+    sent by the next run.
+    """
+    governor = governor_of(run)
+    waiting = governor.to_send(datetime.now(UTC))
+    if not has_server():
+        return waiting
+    for request in waiting:
+        try:
+            send_request(request)
+        except Exception as error:
+            logging.getLogger(__name__).error("the event of training %s could not be sent: %s", request.no, error)
+            continue
+        governor.sent(request.no, datetime.now(UTC))
+    return []

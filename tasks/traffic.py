@@ -1,0 +1,127 @@
+"""Clients of a service, drawn: leaves that nobody saw before, sent over HTTP, and labels that come later as feedback."""
+
+import contextlib
+import itertools
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from vision.data.config import DrawnSource
+from vision.data.synthetic import draw_leaf, image_seed, jpeg_quality, labels_of
+from vision.data.synthetic_scene import encode
+
+TIMEOUT_S = 30
+SENDERS = 3
+"""Requests of a burst that are under way at a time."""
+HOUR_S = 3600
+
+
+@dataclass(frozen=True)
+class Sent:
+    """One request and its answer. at_s: time.monotonic(). status 0: no answer came. label: what was drawn."""
+
+    at_s: float
+    scene: str
+    label: str
+    status: int
+    answer: str | None = None
+    version: int | None = None
+    prediction_id: str | None = None
+
+    @property
+    def right(self) -> bool:
+        return self.answer == self.label
+
+
+class Traffic:
+    """Sends drawn leaves of `scene` to one service. Every picture is drawn once. `sent`: all of it, in order of answers."""
+
+    def __init__(self, url: str, clients: Sequence[str], source: DrawnSource, seed: int) -> None:
+        """clients: bearer tokens; each request comes from the next one. seed: another than the training data's."""
+        self._url, self._source, self._seed = url, source, seed
+        self._clients, self._numbers = itertools.cycle(clients), itertools.count()
+        self.scene: str = source.scene
+        self.labelled = False
+        """True: each answer is followed by the true label as feedback, and the image is kept."""
+        self.sent: list[Sent] = []
+
+    def burst(self, count: int) -> list[Sent]:
+        """Sends so many, several at a time, and returns what came back."""
+        with (
+            httpx.Client(base_url=self._url, timeout=TIMEOUT_S, trust_env=False) as client,
+            ThreadPoolExecutor(SENDERS, thread_name_prefix="client") as pool,
+        ):
+            return list(pool.map(lambda _: self._ask(client), range(count)))
+
+    @contextlib.contextmanager
+    def trickle(self, per_s: float) -> Iterator[None]:
+        """Goes on sending one after the other until the block ends."""
+        ended = threading.Event()
+        thread = threading.Thread(target=self._drip, args=(1 / per_s, ended), name="trickle", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join(TIMEOUT_S + 1 / per_s)
+
+    def _drip(self, pause_s: float, ended: threading.Event) -> None:
+        with httpx.Client(base_url=self._url, timeout=TIMEOUT_S, trust_env=False) as client:
+            while not ended.wait(pause_s):
+                self._ask(client)
+
+    def _ask(self, client: httpx.Client) -> Sent:
+        number, scene, labelled = next(self._numbers), self.scene, self.labelled
+        labels = labels_of(self._source)
+        label = labels[number % len(labels)]
+        data = draw(self._source, scene, label, image_seed(self._seed, label, number))
+        headers = {"Authorization": f"Bearer {next(self._clients)}"}
+        at_s = time.monotonic()
+        try:
+            query = {"keep": "true"} if labelled else {}
+            files = {"file": (f"{number}.jpg", data, "image/jpeg")}
+            response = client.post("/predict", params=query, files=files, headers=headers)
+            sent = _sent(response, at_s, scene, label)
+            if labelled and sent.prediction_id:
+                said = {"id": sent.prediction_id, "label": label}
+                client.post("/feedback", json=said, headers=headers).raise_for_status()
+        except httpx.HTTPError:
+            sent = Sent(at_s, scene, label, status=0)
+        self.sent.append(sent)
+        return sent
+
+
+def draw(source: DrawnSource, scene: str, label: str, seed: int) -> bytes:
+    """A JPEG as this scene's camera stores it."""
+    return encode(draw_leaf(label, seed, source.side_px, scene)[0], jpeg_quality(seed, scene))
+
+
+def _sent(response: httpx.Response, at_s: float, scene: str, label: str) -> Sent:
+    if response.status_code != 200:
+        return Sent(at_s, scene, label, response.status_code)
+    answer = response.json()
+    return Sent(
+        at_s, scene, label, 200, answer["label"], answer["model"]["version"], answer["prediction_id"]
+    )  # fmt: skip
+
+
+def client_tokens(secret_file: Path, count: int) -> list[str]:
+    """Tokens of so many clients, good for some hours, signed with the secret in `secret_file` (made when it isn't there)."""
+    import secrets
+
+    import jwt
+
+    if not secret_file.is_file():
+        secret_file.parent.mkdir(parents=True, exist_ok=True)
+        secret_file.touch(0o600)
+        secret_file.write_text(secrets.token_hex(32))
+    secret, until = secret_file.read_bytes().strip(), int(time.time()) + 12 * HOUR_S
+    claims = (
+        {"sub": f"client-{number:02d}", "exp": until, "scope": "predict feedback keep"} for number in range(count)
+    )
+    return [jwt.encode(claim, secret, algorithm="HS256") for claim in claims]

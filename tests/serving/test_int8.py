@@ -1,0 +1,69 @@
+"""The INT8 graph of a package: made from calibration images, held to the float one, served by both CPU engines."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bentos.engine import make_engine
+from configs.serving import ServingConfig
+from vision.export.assemble import assemble_package
+from vision.export.golden import TOLERANCES, check_golden
+from vision.export.int8 import quantise, worst_drop
+from vision.export.parity import check_parity
+from vision.export.runtime import onnx_run
+from vision.kinds import answering
+from vision.package import INT8_MODEL, Int8, open_package
+from vision.preprocess import preprocess
+
+IMAGES = 40
+
+
+@pytest.fixture(scope="module")
+def images(made, draw):
+    labels = made.package.spec.labels
+    return np.stack([preprocess(draw(labels[i % 3], 500 + i), made.package.spec.input) for i in range(IMAGES)])
+
+
+@pytest.fixture(scope="module")
+def graph(made, images, tmp_path_factory):
+    place = tmp_path_factory.mktemp("int8") / INT8_MODEL
+    quantise(made.package.folder / "model.onnx", images, place)
+    return place
+
+
+def test_the_quantised_graph_is_smaller_and_agrees_with_the_float_one(made, images, graph):
+    kind, run = answering("classify"), onnx_run(made.package.folder / "model.onnx")
+    assert check_parity(run, onnx_run(graph), images, kind, TOLERANCES["int8"]).passed
+    assert not check_parity(run, onnx_run(graph), images, kind, 1e-6).passed  # it really computes in eight bits
+
+
+def test_ranges_from_black_images_spoil_it_and_parity_sees_that(made, images, tmp_path):
+    spoilt = tmp_path / "spoilt.onnx"
+    quantise(made.package.folder / "model.onnx", np.zeros_like(images[:16]), spoilt)
+    run = onnx_run(made.package.folder / "model.onnx")
+    assert not check_parity(run, onnx_run(spoilt), images, answering("classify"), TOLERANCES["int8"]).passed
+
+
+def test_equal_images_make_equal_bytes_and_nothing_is_left_beside(made, images, graph, tmp_path):
+    again = tmp_path / INT8_MODEL
+    quantise(made.package.folder / "model.onnx", images, again)
+    assert again.read_bytes() == graph.read_bytes()
+    assert [path.name for path in tmp_path.iterdir()] == [INT8_MODEL]
+
+
+@pytest.mark.parametrize("name", ["openvino", "onnxruntime"])
+def test_both_cpu_engines_answer_the_golden_images_with_it(made, graph, tmp_path, name):
+    spec = made.parts.spec.model_copy(update={"int8": Int8(passed=True, drop=0.0)})
+    parts = replace(made.parts, spec=spec, files={**made.parts.files, INT8_MODEL: graph})
+    package = open_package(tmp_path / assemble_package(tmp_path, parts))
+    engine = make_engine(package, ServingConfig(engine=name, precision="int8"))
+    assert engine.precision == "int8"
+    assert check_golden(package.folder, package.spec, engine.predict, TOLERANCES["int8"]).passed
+
+
+def test_the_worst_class_decides_and_a_class_without_images_has_no_say():
+    before = pd.DataFrame({"label": ["a", "b", "c"], "recall": [0.9, 0.8, np.nan]})
+    after = pd.DataFrame({"label": ["a", "b", "c"], "recall": [0.95, 0.75, np.nan]})
+    assert worst_drop(before, after) == pytest.approx(0.05)

@@ -1,0 +1,126 @@
+"""The next window of one model's records, read in pieces and only in the columns that a monitor needs.
+
+Which rows a window has hangs on offsets alone: between the same two watermarks lie the same rows, whether their files
+were sealed meanwhile or not.
+"""
+
+import contextlib
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vision.data.features import FEATURES
+from vision.records_read import BYTES, OFFSET, LogFile, Watermark, lines, log_files, to_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PIECE_BYTES = 8 * 2**20
+PLAIN = ("id", "at", "package_sha", "model_version", "route", *FEATURES)
+NAMED = re.compile(r"answer_\w+|e\d+")
+
+
+@dataclass(frozen=True)
+class Taken:
+    """table: the model's rows, `attrs["unreadable"]` lines that are no records. until: where the next window begins.
+
+    others: rows of other packages, by hash. more: whether records are left after `until`.
+    """
+
+    table: "pd.DataFrame"
+    until: Watermark
+    others: dict[str, int]
+    more: bool
+
+
+def take_window(folder: Path, since: Watermark, package_sha: str, most: int, until: Watermark | None = None) -> Taken:
+    """The rows after `since` that `package_sha` answered, about `most` of them at most; with `until` exactly those before it.
+
+    Columns: id, at, package_sha, model_version, route, FEATURES, answer_*, e0 ..., as `read_records` has them.
+    """
+    import pandas as pd
+
+    tables, others, offsets, unreadable, more = [], Counter(), dict(since.offsets), 0, False
+    files = log_files(folder)
+    for file in files:
+        start, end = since.offsets.get(file.name, 0), None if until is None else until.offsets.get(file.name, 0)
+        for table, reached in _pieces(file, start, end):
+            if sum(map(len, tables)) >= most and until is None:
+                more = True
+                break
+            offsets[file.name] = reached
+            unreadable += table.attrs.get("unreadable", 0)
+            if len(table):
+                others.update(table["package_sha"])
+                tables.append(table[table["package_sha"] == package_sha])
+    others.pop(package_sha, None)
+    tables = [table for table in tables if len(table)]
+    rows = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=list(PLAIN))
+    rows.attrs["unreadable"] = unreadable
+    there = {file.name for file in files}
+    return Taken(
+        rows, Watermark(offsets={name: at for name, at in offsets.items() if name in there}), dict(others), more
+    )
+
+
+def _pieces(file: LogFile, start: int, end: int | None) -> "Iterator[tuple[pd.DataFrame, int]]":
+    """(rows, offset behind them) of one log file from `start`, to `end` where one is given; nothing where nothing is new."""
+    if not file.sealed.is_file():
+        with contextlib.suppress(FileNotFoundError):
+            for piece in _growing(file.growing, start, end):
+                start = piece[1]
+                yield piece
+            return
+    with contextlib.suppress(FileNotFoundError):  # retention was faster
+        yield from _sealed(file.sealed, start, end)
+
+
+def _growing(path: Path, start: int, end: int | None) -> "Iterator[tuple[pd.DataFrame, int]]":
+    with path.open("rb") as stream:
+        stream.seek(start)
+        rest = b""
+        while True:
+            wanted = PIECE_BYTES if end is None else min(PIECE_BYTES, end - start - len(rest))
+            data = stream.read(max(wanted, 0))
+            whole = rest + data
+            cut = whole.rfind(b"\n") + 1
+            if cut:
+                yield _table(whole[:cut], start)
+            start, rest = start + cut, whole[cut:]
+            if not data:
+                return
+
+
+def _table(data: bytes, start: int) -> "tuple[pd.DataFrame, int]":
+    import pandas as pd
+
+    found = list(lines(data))
+    kept = [(row, end) for row, end in found if row is not None and "package_sha" in row]
+    table = pd.DataFrame()
+    if kept:
+        table = _needed(to_table([row for row, _ in kept], [end for _, end in kept]))
+    table.attrs["unreadable"] = len(found) - len(kept)
+    return table, start + len(data)
+
+
+def _sealed(path: Path, start: int, end: int | None) -> "Iterator[tuple[pd.DataFrame, int]]":
+    import pyarrow.parquet as pq
+
+    whole = int((pq.read_schema(path).metadata or {})[BYTES])
+    end = whole if end is None else min(end, whole)
+    if start >= end:
+        return
+    names = [name for name in pq.read_schema(path).names if _is_needed(name)]
+    filters = [(OFFSET, ">", start), (OFFSET, "<=", end)]
+    yield pq.read_table(path, columns=names, filters=filters).to_pandas(), end
+
+
+def _needed(table: "pd.DataFrame") -> "pd.DataFrame":
+    return table[[name for name in table if _is_needed(name)]]
+
+
+def _is_needed(name: str) -> bool:
+    return name in PLAIN or NAMED.fullmatch(name) is not None
