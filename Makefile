@@ -20,7 +20,7 @@ export PREFECT_HOME := $(abspath $(STATE))/prefect
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit faults lint format train evaluate monitor release rollback serve keys trace queue blast history replay deploy lock tune-serving bench-serving soak bench-training bench-size bench-drift clean
+.PHONY: help setup demo test test-unit faults lint format train evaluate monitor release rollback loop serve keys trace queue blast history replay deploy lock tune-serving bench-serving soak bench-training bench-size bench-drift clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -51,6 +51,9 @@ release: setup ## one step of SYSTEM=…'s release: shadow, canary, promote or t
 
 rollback: setup ## take SYSTEM=…'s release back, now (TO=version, WHY='…'); needs neither Prefect nor the registry
 	@$(PY) -m flows.rollback_release --system $(SYSTEM) $(if $(TO),--to $(TO)) $(if $(WHY),--reason '$(WHY)')
+
+loop: setup ## the whole loop on drawn images with real servers: drift, alarm, retrain, canary, rollback; a page at the end
+	@$(PY) -m flows.run_loop --system $(SYSTEM)
 
 serve: setup ## serve the champion of SYSTEM=… on PORT=…
 	@VISIONOPS_SYSTEM=$(SYSTEM) $(VENV)/bin/bentoml serve . --host 127.0.0.1 --port $(PORT)

@@ -35,6 +35,18 @@ class Served:
                 found += times.user + times.system
         return found
 
+    @contextlib.contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Its processes get no CPU meanwhile: a server may be busy with waiting."""
+        tree = self.tree
+        for process in tree:
+            process.suspend()
+        try:
+            yield
+        finally:
+            for process in tree:
+                process.resume()
+
     def footprint(self) -> dict[str, float]:
         """Resident memory, open file handles and threads of all its processes."""
         tree = self.tree

@@ -7,7 +7,9 @@ curve: requests a second at fewer clients. lone: one client against the raw time
 overload: an open loop at 2 times what 64 clients got.
 """
 
+import contextlib
 import statistics
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from benchmarks.load import closed_loop, open_loop
@@ -54,14 +56,27 @@ def measure(made: Scene, rounds: int) -> dict:
         closed_loop(server.port, requests, FULL, 1.0)
     rows = [one_round(made, number + 1) for number in range(rounds)]
     found = {name: statistics.median(row[name] for row in rows) for name in rows[0]}
-    found |= lone(made) | overload(made, found["ours_per_s"])
+    with alone(made, "ours"):
+        found |= lone(made) | overload(made, found["ours_per_s"])
     for name, value in found.items():
         print(f"  {name:28} {value:.4g}", flush=True)
     return {"seconds": made.seconds, "rounds": rows, "medians": found, "curve": curve(made, found)}
 
 
+@contextlib.contextmanager
+def alone(made: Scene, name: str = "") -> Iterator[None]:
+    """All servers but this one are stopped: LitServe's waiting takes a tenth of a core."""
+    kept = made.servers[name][0] if name else None
+    with contextlib.ExitStack() as stack:
+        for server in (made.ours, made.plain, made.litserve):
+            if server is not kept:
+                stack.enter_context(server.stopped())
+        yield
+
+
 def one_round(made: Scene, number: int) -> Row:
-    raw = made.raw.measure(made.seconds)
+    with alone(made):
+        raw = made.raw.measure(made.seconds)
     row = {"raw_per_s": raw.per_second, "raw_cpu_ms": raw.cpu_ms}
     for name in made.servers:
         row |= {f"{name}_{what}": value for what, value in loaded(made, name).items()}
@@ -80,9 +95,10 @@ def one_round(made: Scene, number: int) -> Row:
 def loaded(made: Scene, name: str) -> Row:
     """other_cores: busy with neither server nor client; what the machine's own work cost us."""
     server, requests = made.servers[name]
-    cpu_s = server.cpu_s()
-    load = closed_loop(server.port, requests, FULL, made.seconds)
-    cpu_s = server.cpu_s() - cpu_s
+    with alone(made, name):
+        cpu_s = server.cpu_s()
+        load = closed_loop(server.port, requests, FULL, made.seconds)
+        cpu_s = server.cpu_s() - cpu_s
     bad = {status: count for status, count in load.statuses.items() if status != 200}
     if bad or load.lost:
         print(f"  ! {name}: {load.lost} lost, other statuses {bad}", flush=True)
@@ -104,7 +120,8 @@ def curve(made: Scene, full: Row) -> dict[str, dict[str, list[float]]]:
     for clients in CURVE:
         for name, line in found.items():
             server, requests = made.servers[name]
-            load = closed_loop(server.port, requests, clients, 1.0)
+            with alone(made, name):
+                load = closed_loop(server.port, requests, clients, 1.0)
             _add(line, clients, load.per_second, load.percentile_ms(50))
     for name, line in found.items():
         _add(line, FULL, full[f"{name}_per_s"], full[f"{name}_p50_ms"])

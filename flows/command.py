@@ -40,7 +40,7 @@ def main(
     verbose, pairs, system = asked.pop("verbose"), asked.pop("set"), asked.pop("system")
     prepare(verbose)
     with sigterm_stops():
-        return guarded(lambda: _run(flow, opened(system, pairs, registry), asked), verbose)
+        return guarded(lambda: _run(flow, lambda: opened(system, pairs, registry), asked), verbose)
 
 
 @contextmanager
@@ -92,9 +92,9 @@ def opened(system: str | None, pairs: Sequence[str], registry: bool) -> dict[str
     return asked
 
 
-def _run(flow: Flow, asked: dict[str, Any], more: dict[str, Any]) -> int:
+def _run(flow: Flow, asked: Callable[[], dict[str, Any]], more: dict[str, Any]) -> int:
     refuse_secrets(more.get("reason", ""), "command line", ("--reason",))
-    return finish(flow(**asked, **more, return_state=True))
+    return finish(flow(**asked(), **more, return_state=True))
 
 
 def finish(state: State) -> int:

@@ -10,7 +10,7 @@ from flows.train_model import train_model
 from tasks.drift_report import publish_window
 from tasks.judge_window import judge_window
 from tasks.monitor_end import ended, trained, waiting
-from tasks.request_training import act_on, act_on_labels, count_labels, send_requests
+from tasks.request_training import act_on, act_on_labels, count_labels, left_to_train, send_requests
 from tasks.run import open_run
 from tasks.windows import read_window, tidy_records
 
@@ -31,11 +31,13 @@ def monitor_drift(
             outcome = publish_window(run, window, verdict)
         else:
             outcome = waiting(run, window)
-        outcome = ended(outcome, act_on_labels(run, labels), tidy_records(run))
-        requests = send_requests(run)
-    for request in requests:
-        state = train_model(system, overrides, request.reason, request.window, return_state=True)
-        outcome = trained(outcome, request, state)
+        outcome = ended(outcome, act_on_labels(run, labels))
+        send_requests(run)
+        outcome = ended(outcome, tidy_records(run))
+    with left_to_train(run) as requests:
+        for request in requests:
+            state = train_model(system, overrides, request.reason, request.window, return_state=True)
+            outcome = trained(outcome, request, state)
     return Completed(name=outcome["state"], data=outcome, message=outcome["text"].splitlines()[0])
 
 

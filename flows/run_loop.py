@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from configs.load import load_system, settings
+from configs.paths import StatePaths
 from configs.schema import SystemConfig
 from flows.command import AGAINST, DONE, guarded
 from tasks.environment import prepare
@@ -77,6 +78,7 @@ def ready(config: SystemConfig, state: Path, story: Story) -> Iterator[tuple[Sce
     key = f'{{"algorithm": "HS256", "key_file": "{secret}"}}'
     env = {**QUICK, "VISIONOPS_STATE": str(state), "VISIONOPS_SYSTEM": system, "BENTOML_HOME": str(state / "bentoml")}
     env["VISIONOPS__SERVING__ACCESS__TOKEN"] = key
+    env |= own_services(StatePaths(state))
     with ExitStack() as opened:
         with story.chapter("A Prefect server, a worker and the deployments") as chapter:
             stack = opened.enter_context(local_stack(state / "stack", env, system))
@@ -88,6 +90,15 @@ def ready(config: SystemConfig, state: Path, story: Story) -> Iterator[tuple[Sce
         traffic = Traffic(server.url, tokens, config.data.source, TRAFFIC_SEED)
         opened.enter_context(traffic.trickle(PER_S))
         yield Scene(system, state, stack, story, traffic), run.id
+
+
+def own_services(paths: StatePaths) -> dict[str, str]:
+    """Registry, database and data versions in the state folder, whatever this machine's settings name."""
+    return {
+        "VISIONOPS_MLFLOW_URI": f"sqlite:///{paths.mlflow_db}",
+        "VISIONOPS_DATABASE_URL": f"sqlite:///{paths.state_db}",
+        "VISIONOPS_DVC_REMOTE": str(paths.root / "dvc-remote"),
+    }
 
 
 if __name__ == "__main__":

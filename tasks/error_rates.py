@@ -1,6 +1,5 @@
 """How often the monitor cries wolf and what it would miss, measured once for a package and a window size."""
 
-import logging
 from itertools import takewhile
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from pydantic import ValidationError
 from tasks.monitor_state import MonitorFolder, write_durably
 from tasks.run import Run
 from vision.lineage import sha256_json, source_sha
+from vision.monitoring.columns import MIN_ROWS
 from vision.monitoring.error_rates import DetectableShift, FalseAlarms, detectable_shift, measure_false_alarms
 from vision.package import Package
 from vision.settings import Section
@@ -36,16 +36,13 @@ def measured_error_rates(run: Run, package: Package, reference: pd.DataFrame, ro
     if (known := _read(path)) and known.key == key:
         return known
     print(f"  measuring this monitor's own error rates in windows of {size} (once for this package)", flush=True)
-    power_windows = min(POWER_WINDOWS, config.null_windows)
-    try:
+    found, power = ErrorRates(key=key), min(POWER_WINDOWS, config.null_windows)
+    if len(reference) >= 2 * MIN_ROWS:
         found = ErrorRates(
             key=key,
-            false_alarms=measure_false_alarms(reference, size, config, config.null_windows, SEED),
-            detectable=detectable_shift(reference, size, config, power_windows, SEED),
+            false_alarms=measure_false_alarms(reference, size, config, windows=config.null_windows, seed=SEED),
+            detectable=detectable_shift(reference, size, config, windows=power, seed=SEED),
         )
-    except ValueError as error:
-        logging.getLogger(__name__).warning("the monitor's own error rates can't be measured: %s", error)
-        found = ErrorRates(key=key)
     write_durably(path, found.model_dump_json(indent=1))
     return found
 

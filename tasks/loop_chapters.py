@@ -28,9 +28,9 @@ BAD = {
     "gate.minimum.macro_f1": 0.0,
     "gate.maximum.ece": 1.0,
     "gate.min_class_recall": 0.0,
-    "gate.significance": 1.0e-9,
+    "gate.significance": 1.0e-300,
     "gate.max_drop": 0.99,
-    "gate.max_class_drop": 1.0,
+    "gate.max_class_drop": 0.99,
 }
 """Hardly trained, and a gate that somebody opened wide to get it in."""
 
@@ -99,6 +99,8 @@ def drift(scene: Scene) -> float:
         chapter.tell(f"{share_right(sent):.1%} of {len(sent)} answers right")
         words = f"{took_s:.0f} s and {len(sent)} pictures after it began; cause: {seen['cause']}"
         story.goal("the drift raises an alarm with its cause", words, seen["alarm"] and seen["cause"] != "none")
+        request = scene.read(f"monitor/windows/{seen['window_no']}/verdict.json")["request"] if seen["alarm"] else None
+        story.goal("the governor grants a training", str(request and request["why"]), request and request["granted"])
     return share_right(sent)
 
 
@@ -164,12 +166,16 @@ def refuse_bad(scene: Scene) -> None:
     story, champion = scene.story, scene.release().champion.version
     with story.chapter("A bad challenger, let in by an open gate") as chapter:
         run = scene.stack.run(f"train-model/{scene.system}", TRAIN_S, reason="loop: a bad one", overrides=BAD)
+        if run.state.name != "Completed":
+            raise MachineError(f"the bad training ended {run.state.name}", "a challenger", "read its report")
         version = scene.challenger()
         chapter.tell(f"{run.name}: version {version} is challenger")
         began_s = story.now_s()
         modes = steps(scene, chapter, until=lambda release: release.challenger is None)
-        words = f"{' → '.join(modes)} in {story.now_s() - began_s:.0f} s: {scene.release().reason}"
-        story.goal("the bad challenger is taken back", words, scene.release().champion.version == champion)
+        after = scene.release()
+        words = f"{' → '.join(modes)} in {story.now_s() - began_s:.0f} s: {after.reason}"
+        done = "shadow" in modes and after.challenger is None and after.champion.version == champion
+        story.goal("the bad challenger is taken back", words, done)
 
 
 def trace_one(scene: Scene) -> dict[str, str]:

@@ -10,7 +10,8 @@ from tasks.release_change import Made, change_release, known_releases, next_numb
 from tasks.release_status import outcome, write_status
 from tasks.run import Run
 from tasks.tracking import version_sha
-from vision.errors import MachineError, UserError
+from vision.errors import UserError
+from vision.machine_faults import redacted
 from vision.package import open_package
 from vision.release import Release, ReleasedModel, champions, moved, package_folder, read_release
 from vision.rollout import Evidence, Step
@@ -21,8 +22,7 @@ def roll_back(run: Run, version: int | None) -> dict[str, Any]:
 
     Call it under the system's release lock. Raises `UserError` when there is nothing to go back to.
     """
-    registry = _registry_answers(run)
-    release = settle(run) if registry else read_release(run.release_file)
+    release, registry = _standing(run)
     history = [row.document for row in known_releases(run)]
     if release is None:
         raise UserError(
@@ -85,13 +85,16 @@ def _check(run: Run, release: Release, target: ReleasedModel) -> None:
     open_package(folder, target.package_sha)
 
 
-def _registry_answers(run: Run) -> bool:
+def _standing(run: Run) -> tuple[Release | None, bool]:
+    """The release that serves, and whether the registry can be told of another: whatever ails it keeps nobody from going back."""
     try:
-        run.tracker()
-    except MachineError as error:
-        logging.getLogger(__name__).warning("%s; the release goes back all the same, aliases follow later", error.got)
-        return False
-    return True
+        return settle(run), True
+    except UserError:
+        raise
+    except Exception as error:
+        why = redacted(str(getattr(error, "got", error)))
+        logging.getLogger(__name__).warning("%s; the release goes back all the same, aliases follow later", why)
+        return read_release(run.release_file), False
 
 
 def _person() -> str:

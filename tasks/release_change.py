@@ -8,6 +8,7 @@ import contextlib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise, takewhile
 from typing import Any
 
 from tasks.audit import write_audit
@@ -59,8 +60,7 @@ def settle(run: Run) -> Release | None:
         release = _finish(run, tracker, rows)
     if release is None:
         return None
-    if rows[-1].evidence.get(REGISTRY) == AWAY:
-        _move_aliases(run, tracker, *_last_change(rows))
+    _tell_later(run, tracker, rows)
     restore_champion(run)
     release = read_release(run.release_file)
     _set_right(run, tracker, release)
@@ -120,8 +120,21 @@ def _take_effect(run: Run, tracker: Tracker | None, change: tuple[Release | None
             raise
 
 
+def _tell_later(run: Run, tracker: Tracker, rows: Sequence[ReleaseRow]) -> None:
+    """The aliases of the last releases that were made without the registry; there may be several."""
+    late = list(takewhile(lambda pair: pair[1].evidence.get(REGISTRY) == AWAY, reversed(list(pairwise(rows)))))
+    for before, row in late:
+        _drop_challenger(tracker, before.document, row.document)
+    if late:
+        _set_champion(run, tracker, rows[-1].document.champion)
+
+
 def _move_aliases(run: Run, tracker: Tracker, before: Release | None, after: Release) -> None:
     _set_champion(run, tracker, after.champion)
+    _drop_challenger(tracker, before, after)
+
+
+def _drop_challenger(tracker: Tracker, before: Release | None, after: Release) -> None:
     left, challenger = withdrawn(before, after), alias_version(tracker, CHALLENGER)
     gone = {after.champion.package_sha, left.package_sha if left else None}
     if challenger is not None and challenger.package_sha in gone:

@@ -1,8 +1,11 @@
 """What the monitor does about what it saw: tells people, asks the governor, and sees to it that a grant is acted upon."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
+from filelock import FileLock, Timeout
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
@@ -83,21 +86,38 @@ def told(decision: Decision | None) -> str:
 
 
 @task(name="send-requests", cache_policy=NO_CACHE, persist_result=False, tags=["monitoring"])
-def send_requests(run: Run) -> list[Request]:
-    """Emits the events of granted trainings, also of one that a killed run was granted.
+def send_requests(run: Run) -> None:
+    """Emits the events of granted trainings, also of one that a killed run was granted; nothing without a server.
 
-    Returns those that this process has to train itself, because there is no server. One that can't be sent stays to be
-    sent by the next run.
+    One that can't be sent stays to be sent by the next run.
     """
-    governor = governor_of(run)
-    waiting = governor.to_send(datetime.now(UTC))
     if not has_server():
-        return waiting
-    for request in waiting:
+        return
+    governor = governor_of(run)
+    for request in governor.to_send(datetime.now(UTC)):
         try:
             send_request(request)
         except Exception as error:
             logging.getLogger(__name__).error("the event of training %s could not be sent: %s", request.no, error)
             continue
         governor.sent(request.no, datetime.now(UTC))
-    return []
+
+
+@contextmanager
+def left_to_train(run: Run) -> Iterator[list[Request]]:
+    """Granted trainings that this process has to make itself, because there is no server. Nobody else is handed them
+    until the block ends: a training that waits for its turn, or for Ray, is still only granted.
+    """
+    if has_server():
+        yield []
+        return
+    lock = FileLock(run.folder / "requests.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        yield []
+        return
+    try:
+        yield governor_of(run).to_send(datetime.now(UTC))
+    finally:
+        lock.release()

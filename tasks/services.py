@@ -45,11 +45,13 @@ def _check_sqlite(path: Path, setting: str) -> None:
 
 
 def _check_http(uri: str, setting: str) -> None:
-    """Any answer will do, also one that wants a password: MLflow's client has it."""
+    """Any answer will do, also one that wants a password: MLflow's client has it. Not a 5xx: it tries those again for minutes."""
     import httpx
 
     try:
-        httpx.get(f"{uri.rstrip('/')}/health", timeout=ANSWER_S)
+        answer = httpx.get(f"{uri.rstrip('/')}/health", timeout=ANSWER_S)
+        if answer.is_server_error:
+            raise httpx.HTTPError(f"status {answer.status_code}")
     except httpx.HTTPError as error:
         raise MachineError(
             f"{redacted(uri)} does not answer: {str(error) or type(error).__name__}",

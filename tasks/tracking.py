@@ -3,8 +3,11 @@
 import json
 import logging
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock
 
 from vision.settings import Section
 
@@ -20,7 +23,9 @@ class Tracker:
         logging.getLogger("mlflow").setLevel(logging.WARNING)  # its import sets INFO
         self.uri, self.artifacts, self.system = uri, artifacts, system
         mlflow.set_tracking_uri(uri)
-        self.client = mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
+        # A first client makes SQLite's tables; of two processes that do so at once both would fail.
+        with FileLock(f"{uri.partition('///')[2]}.lock") if uri.startswith("sqlite:") else nullcontext():
+            self.client = mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
 
     def experiment_id(self) -> str:
         found = self.client.get_experiment_by_name(self.system)

@@ -4,7 +4,7 @@ import fcntl
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 
@@ -41,7 +41,8 @@ def drop_old(folder: Path, keep_days: int, today: int | None = None) -> list[str
         # Renamed first: a reader or a kill never meets half a day.
         gone = path.with_name(f".gone-{path.name}")
         shutil.rmtree(gone, ignore_errors=True)
-        path.rename(gone)
+        with suppress(FileNotFoundError):  # A service or a monitor sweeps at the same time.
+            path.rename(gone)
     for left in folder.glob(".gone-*"):
         shutil.rmtree(left, ignore_errors=True)
     return [path.name for path in old]

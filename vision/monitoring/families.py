@@ -21,6 +21,14 @@ def families_of(reference: pd.DataFrame) -> np.ndarray | None:
     return pd.factorize(reference[FAMILY])[0]
 
 
+def worth_of_one(reference: pd.DataFrame) -> float:
+    """Of one image among those of its family, in independent images; a window's are taken to come as the reference's did."""
+    from vision.evaluation.resampling import effective_count
+
+    families = families_of(reference)
+    return 1.0 if families is None else effective_count(families) / len(families)
+
+
 def sample_families(reference: pd.DataFrame, most: int, seed: int) -> pd.DataFrame:
     """Random whole families, as many as hold at most `most` rows; all rows, when there are no more."""
     if len(reference) <= most:

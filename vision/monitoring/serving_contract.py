@@ -13,6 +13,7 @@ import pandas as pd
 from vision.data.features import BLANK_CONTRAST, FEATURES
 from vision.monitoring.columns import rounded
 from vision.monitoring.evidence import Evidence, corrected, excess_p
+from vision.monitoring.families import worth_of_one
 
 MIN_SHARE = 0.02
 """Of a window's rows: fewer odd images are odd images."""
@@ -47,11 +48,13 @@ class _Check:
     least: float = MIN_SHARE
     sides: int = 1
     """2: beyond a range, whose both ends could have been passed by chance."""
+    worth: float = 1.0
+    """Of one image, in independent ones."""
 
     @property
     def p_value(self) -> float:
-        p = excess_p(int(self.window.sum()), len(self.window), int(self.reference.sum()), len(self.reference))
-        return min(1.0, self.sides * p)
+        counts = self.window.sum(), len(self.window), self.reference.sum(), len(self.reference)
+        return min(1.0, self.sides * excess_p(*(int(self.worth * count) for count in counts)))
 
 
 def find_faults(reference: pd.DataFrame, window: pd.DataFrame, alpha: float, refused: int = 0) -> Faults:
@@ -86,7 +89,8 @@ def _image_checks(reference: pd.DataFrame, window: pd.DataFrame) -> list[_Check]
     if len(numbers) == 0 or len(known) == 0:
         return []
     rows = window.iloc[numbers][names]
-    checks = [_beyond(known, rows, name, numbers) for name in SIZES if name in names]
+    worth = worth_of_one(reference)
+    checks = [_beyond(known, rows, name, numbers, worth) for name in SIZES if name in names]
     if "contrast" in names:
         words = "images are blank"
         checks.append(_Check("blank", _blank(rows), _blank(known), numbers, words))
@@ -101,16 +105,16 @@ def _image_checks(reference: pd.DataFrame, window: pd.DataFrame) -> list[_Check]
     return [*checks, _Check("repeated", _repeated(rows), _repeated(known), numbers, words, MIN_REPEATED)]
 
 
-def _beyond(known: pd.DataFrame, rows: pd.DataFrame, name: str, numbers: np.ndarray) -> _Check:
+def _beyond(known: pd.DataFrame, rows: pd.DataFrame, name: str, numbers: np.ndarray, worth: float) -> _Check:
     """Outside the reference's range, to the digits that records keep."""
     low, high = rounded(known[name].to_numpy(float)).min(), rounded(known[name].to_numpy(float)).max()
     values = rounded(rows[name].to_numpy(float))
     said = f"{low:g}" if low == high else f"{low:g} to {high:g}"
     usual, seen = f"the reference has {said}", f"the window {values.min():g} to {values.max():g}"
     outside = (values < low) | (values > high)
-    return _Check(
-        name, outside, np.zeros(len(known), bool), numbers, f"images have another {name}: {usual}, {seen}", sides=2
-    )
+    words, none = f"images have another {name}: {usual}, {seen}", np.zeros(len(known), bool)
+    # Where sizes vary, images of a family have the same: one by one, a family that is the largest would be a fault.
+    return _Check(name, outside, none, numbers, words, sides=2, worth=1.0 if low == high else worth)
 
 
 def _blank(rows: pd.DataFrame) -> np.ndarray:

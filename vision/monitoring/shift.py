@@ -13,7 +13,7 @@ from vision.data.features import FEATURES
 from vision.monitoring.class_mix import mix_words, served_mix, with_mix
 from vision.monitoring.drift import DriftResult, judge, sample
 from vision.monitoring.evidence import Evidence, excess_p
-from vision.monitoring.families import families_of, sample_families
+from vision.monitoring.families import sample_families, worth_of_one
 from vision.monitoring.novelty import USUAL, Novelty, measure_novelty
 from vision.settings import Section
 
@@ -95,7 +95,7 @@ def _novel_evidence(
     if novelty is None:
         return ()
     novel, usual = novelty.novel & _unsure(seen), novelty.reference_novel & _unsure(known)
-    worth = _worth(known)
+    worth = worth_of_one(known)
     counts = (int(worth * count) for count in (novel.sum(), len(novel), usual.sum(), len(usual)))
     p_value = excess_p(*counts)
     if not p_value <= alpha:  # Of nothing there is no p-value.
@@ -106,14 +106,6 @@ def _novel_evidence(
     )
     share, expected = float(novel.mean()), float(usual.mean())
     return (Evidence(name="novelty", seen=share, expected=expected, p_value=p_value, words=words),)
-
-
-def _worth(reference: pd.DataFrame) -> float:
-    """Of one image among those of its family, in independent images; a window's are taken to come as the reference's did."""
-    from vision.evaluation.resampling import effective_count
-
-    families = families_of(reference)
-    return 1.0 if families is None else effective_count(families) / len(families)
 
 
 def _unsure(rows: pd.DataFrame) -> np.ndarray:

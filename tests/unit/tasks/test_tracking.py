@@ -1,12 +1,27 @@
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from tasks.tracking import CHAMPION, Tracker, alias_version, find_version, register_version
+
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")
 def tracker(tmp_path_factory):
     folder = tmp_path_factory.mktemp("mlflow")
     return Tracker(f"sqlite:///{folder / 'mlflow.db'}", folder / "artifacts", "leaf")
+
+
+@pytest.mark.slow
+def test_processes_that_meet_an_empty_registry_at_once_all_get_it(tmp_path):
+    words = "sys.argv[1], pathlib.Path(sys.argv[2]), 'leaf'"
+    code = f"import pathlib, sys; from tasks.tracking import Tracker; Tracker({words}).client.search_experiments()"
+    command = [sys.executable, "-c", code, f"sqlite:///{tmp_path / 'mlflow.db'}", str(tmp_path)]
+    children = [subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    assert [(child.communicate(timeout=120)[1][-300:], child.returncode) for child in children] == [("", 0)] * 2
 
 
 @pytest.mark.slow

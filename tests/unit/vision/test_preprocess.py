@@ -73,6 +73,15 @@ def test_every_png_mode_becomes_rgb(mode):
     assert (got.mode, got.size) == ("RGB", (40, 30))
 
 
+def test_a_jpeg_of_thousands_of_empty_scans_is_refused_by_its_header_and_a_progressive_one_is_not():
+    whole = encoded(Image.new("L", (2000, 1990), 128), "JPEG", progressive=True)
+    scan = whole[whole.rfind(b"\xff\xda") : -2]
+    assert decode(whole).size == (2000, 1990)
+    with pytest.raises(ImageError, match="scans") as caught:
+        decode(whole[:-2] + scan * 3000 + b"\xff\xd9")  # 8 s to decode
+    assert caught.value.reason == "unsupported"
+
+
 def test_sixteen_bits_are_scaled_not_clipped():
     ramp = np.tile(np.linspace(0, 65535, 64).astype(np.uint16), (16, 1))
     got = np.asarray(decode(encoded(Image.fromarray(ramp))))[0, :, 0]

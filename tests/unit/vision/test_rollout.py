@@ -193,6 +193,17 @@ def test_batches_of_one_size_only_are_compared(drawn):
     assert latency.found.count == 0 and "nothing to compare" in str(latency)
 
 
+def test_batches_that_took_equally_long_each_count_and_images_of_one_batch_count_once(drawn):
+    """A clock has steps: of thousands of batches most share their time with another."""
+    stage = drawn("shadow")
+    stage.shadow(100)
+    rows = read_rows(stage.logs, {3}, day_number() - 1)
+    rows.answers["compute_ms"], rows.answers["batch_size"] = 10.0, 1
+    assert weigh(stage.release, rows, CONFIG).measure("latency_ratio").found.count == 100
+    rows.answers["batch_size"] = 2
+    assert weigh(stage.release, rows, CONFIG).measure("latency_ratio").found.count == 50
+
+
 def test_each_stretch_of_time_has_both_and_each_answer_counts_once():
     second = (["02", "03", "06", "07", "09"], [1, 3, 5, 7, 9])
     first = (["01", "04", "05", "08"], [10, 20, 40, 80])

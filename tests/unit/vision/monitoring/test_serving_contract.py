@@ -45,6 +45,15 @@ def test_a_fault_in_a_tenth_of_the_images_is_found_and_counted(reference, served
     assert found.rows.tolist() == [True] * 20 + [False] * 180
 
 
+def test_a_family_of_large_images_among_families_of_many_sizes_is_no_fault(reference, served):
+    family = np.arange(len(reference)) // 10
+    known = reference.assign(family=family, width_px=1000.0 + family)
+    window = served().assign(width_px=1001.0)
+    assert faults(known, first(window, 10, width_px=3000.0)) == []
+    assert faults(known, first(window, 200, width_px=3000.0)) == ["width_px"]
+    assert faults(known.assign(width_px=1001.0), first(window, 10, width_px=3000.0)) == ["width_px"]
+
+
 @pytest.mark.parametrize("values", [{"contrast": 0.002}, {"entropy": 1.5}, {"width_px": 80.0}])
 def test_one_odd_image_is_no_fault(reference, served, values):
     assert faults(reference, first(served(), 1, **values)) == []
