@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import AwareDatetime, ValidationError
-from vision.monitoring.error_rates import DetectableShift, FalseAlarms
 
 from tasks.governor import Decision
 from tasks.run import Run
 from vision.errors import MachineError
 from vision.monitoring.diagnosis import Diagnosis
 from vision.monitoring.drift import DriftResult
+from vision.monitoring.error_rates import DetectableShift, FalseAlarms
 from vision.monitoring.performance import Estimate
 from vision.records_read import Watermark
 from vision.settings import Section
