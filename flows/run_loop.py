@@ -64,9 +64,12 @@ def run_loop(system: str) -> int:
             sent = list(scene.traffic.sent)
             failed = [one for one in sent if one.status != 200]
             story.goal("no request fails in all of it", f"{len(failed)} of {len(sent):,}", not failed)
+            story.figure("requests failed", str(len(failed)), f"of {len(sent):,}")
             links = {"state folder": str(state), "windows of the monitor": str(scene.folder / "monitor" / "windows")}
             page = story.write(state / "report", sent, links, passport)
-            print(f"\nreport: {page}")
+            print(
+                "\n" + "\n".join(f"{figure.name:24} {figure.value}" for figure in story.figures) + f"\nreport: {page}"
+            )
     return DONE if all(goal.reached for goal in story.goals) else AGAINST
 
 

@@ -98,6 +98,7 @@ def drift(scene: Scene) -> float:
         took_s = story.moment("alarm") - began_s
         chapter.tell(f"{share_right(sent):.1%} of {len(sent)} answers right")
         words = f"{took_s:.0f} s and {len(sent)} pictures after it began; cause: {seen['cause']}"
+        story.figure("time to alarm", f"{took_s:.0f} s", f"{len(sent)} pictures of the new scene")
         story.goal("the drift raises an alarm with its cause", words, seen["alarm"] and seen["cause"] != "none")
         request = scene.read(f"monitor/windows/{seen['window_no']}/verdict.json")["request"] if seen["alarm"] else None
         story.goal("the governor grants a training", str(request and request["why"]), request and request["granted"])
@@ -119,6 +120,7 @@ def retrain(scene: Scene, first_run: object) -> int:
         version = scene.challenger() if run.state.name == "Completed" else None
         took_s = story.moment("retrained") - began_s
         words = f"{run.state.name} after {took_s:.0f} s: challenger {version}"
+        story.figure("alarm to a new model", f"{took_s:.0f} s", "trained, gated, registered, built, smoke-tested")
         story.goal("one training, on the labels that came", words, version is not None)
     if version is None:
         raise MachineError(f"the retraining ended {run.state.name}", "a challenger", "read its report")
@@ -130,8 +132,9 @@ def promote(scene: Scene, version: int) -> None:
     with story.chapter(f"Release of version {version}: shadow, canary, champion") as chapter:
         began_s = story.now_s()
         modes = steps(scene, chapter, until=lambda release: release.champion.version == version)
-        seen = " → ".join(modes)
-        words = f"{seen} in {story.now_s() - began_s:.0f} s; champion {scene.release().champion.version}"
+        took_s = story.now_s() - began_s
+        words = f"{' → '.join(modes)} in {took_s:.0f} s; champion {scene.release().champion.version}"
+        story.figure("new model to promotion", f"{took_s:.0f} s", "shadow and canary on real traffic")
         done = scene.release().champion.version == version and {"shadow", "canary"} <= set(modes)
         story.goal("the challenger becomes champion through shadow and canary", words, done)
 
@@ -145,7 +148,9 @@ def steps(scene: Scene, chapter: Chapter, until) -> list[str]:
         if not modes or modes[-1] != release.mode:
             modes.append(release.mode)
             scene.story.moment(release.mode if release.mode != "single" else f"v{release.champion.version} alone")
-        chapter.tell(f"release {release.no}: {release.mode}: {release.reason}")
+        step = scene.read("release_status.json")
+        why = step["reason"] if step["step"] == "rollback" else step["reason"].partition(";")[0]
+        chapter.tell(f"{step['step']} (release {release.no}, {release.mode}): {why}")
         if until(release) and release.mode == "single":
             break
         scene.traffic.burst(WINDOW)
@@ -158,6 +163,7 @@ def recovery(scene: Scene, before: float) -> None:
         sent = [one for one in scene.traffic.burst(WINDOW) if one.version == version]
         after = share_right(sent)
         chapter.tell(f"version {version} alone: {after:.1%} of {len(sent)} right, before {before:.1%}")
+        scene.story.figure("right answers", f"{after:.0%}", f"{before:.0%} before the new model")
         scene.story.goal("accuracy recovers", f"{before:.1%} → {after:.1%}", after > before + 0.1)
 
 

@@ -46,6 +46,7 @@ class Story:
         self.title, self.began_s = title, time.monotonic()
         self.chapters: list[Chapter] = []
         self.goals: list[Goal] = []
+        self.figures: list[Figure] = []
         self.moments: list[tuple[float, str]] = []
         self.windows: list[tuple[float, float, bool]] = []
         """Seconds, corrected p-value and whether it counted as drifted, of each window that was judged."""
@@ -55,12 +56,15 @@ class Story:
 
     @contextmanager
     def chapter(self, title: str) -> Iterator[Chapter]:
-        """Prints as it goes. A chapter that raises keeps what it had told."""
+        """Prints as it goes. A chapter that raises keeps what it had told, and is a goal that was missed."""
         chapter = Chapter(title, self.now_s())
         self.chapters.append(chapter)
         print(f"\n[{_clock(chapter.start_s)}] {title}", flush=True)
         try:
             yield chapter
+        except BaseException as error:
+            self.goal(f"{title}: came to its end", f"{type(error).__name__}: {str(error).splitlines()[0]}", False)
+            raise
         finally:
             chapter.end_s = self.now_s()
 
@@ -72,6 +76,9 @@ class Story:
     def goal(self, name: str, seen: str, reached: bool) -> None:
         self.goals.append(Goal(name, seen, bool(reached)))
         print(f"    {'reached' if reached else 'MISSED'}: {name}: {seen}", flush=True)
+
+    def figure(self, name: str, value: str, meaning: str = "") -> None:
+        self.figures.append(Figure(name=name, value=value, meaning=meaning))
 
     def write(self, folder: Path, sent: Sequence[Sent], links: dict[str, str], passport: dict[str, str]) -> Path:
         """The page, report.html in `folder`."""
@@ -85,7 +92,7 @@ class Story:
             at=datetime.now(UTC).isoformat(timespec="seconds"),
             verdict=Verdict(passed=not missed, reasons=missed or tuple(f"{g.name}: {g.seen}" for g in self.goals)),
             verdict_words=("The loop closed", "The loop did not close"),
-            figures=tuple(Figure(name=goal.name, value=goal.seen) for goal in self.goals),
+            figures=tuple(self.figures),
             tables=(self._table(),),
             pictures=tuple(pictures),
             links=links,
