@@ -17,6 +17,7 @@ from vision.release import ReleasedModel, first_release, moved, read_release, wr
 
 LABELS = ("amber", "moss", "rust")
 SIDE_PX = 64.0
+MOVED = ["contrast", "sharpness", "saturation", "warmth", "greenness", "entropy", "noise"]
 
 
 def draw_rows(count, seed=0, shift=None, labels=LABELS):
@@ -96,8 +97,13 @@ class Served:
 
 
 def serve_drifted(folder, copies):
-    """Records of the champion's own tested images, `copies` of each, all of them darker and hardly known."""
+    """Records of images like those that the champion was tested on, all of them darker and hardly known.
+
+    `copies` of each row, none quite like another: a stream of equal images would be a fault of the camera.
+    """
     model = read_release(folder / "release.json").champion
     reference = pd.read_parquet(folder / model.uri / "reference.parquet")
     rows = pd.concat([reference] * copies, ignore_index=True)
+    noise = 1 + 0.01 * np.random.default_rng(len(rows)).standard_normal((len(rows), len(MOVED)))
+    rows[MOVED] = rows[MOVED] * noise
     Served(folder, model).write_rows(rows.assign(brightness=rows["brightness"] / 2, answer_confidence=0.3))
