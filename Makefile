@@ -83,8 +83,8 @@ deploy: setup ## write the deployments of prefect.yaml to the Prefect server tha
 test: test-unit ## all tests: the quick ones, then those that start Ray and servers, two files at a time
 	@$(PY) -m pytest -q -m "slow and not system" -n 2 --dist loadfile --durations=15
 
-test-unit: setup ## the quick ones, two at a time
-	@$(PY) -m pytest -q -m "not system and not slow" -n 2
+test-unit: setup ## the quick ones, two files at a time
+	@$(PY) -m pytest -q -m "not system and not slow" -n 2 --dist loadfile
 
 faults: setup ## run every fault test and write docs/faults.md from what they see
 	@$(PY) -m pytest -q tests/faults --write-faults

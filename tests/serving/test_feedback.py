@@ -65,6 +65,7 @@ def test_a_body_past_its_limit_is_refused(worker):
 
 def test_feedback_that_can_not_be_kept_is_not_said_to_be(worker, draw):
     answer = ask(worker, draw, seed=3)
+    said(worker, 200, id=answer["prediction_id"], label="moss")
     log, folder = worker.books.recorder._feedback, worker.system / "feedback"
     log.close()
     folder.rename(folder.with_name("away"))

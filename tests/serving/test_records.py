@@ -116,6 +116,7 @@ def test_alarms_are_at_most_one_a_minute(recorder, monkeypatch, caplog):
 def test_answers_go_on_while_records_can_not_be_written_and_health_says_so(worker, draw):
     folder = worker.system / "records"
     away = folder.with_name("records-away")
+    assert worker.client.post("/predict", files={"file": draw("moss", 2)}).status_code == 200
     worker.client.portal.call(worker.books.recorder._records.close)
     folder.rename(away)
     folder.write_text("a file where the folder belongs")
