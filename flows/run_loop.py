@@ -56,9 +56,11 @@ def run_loop(system: str) -> int:
         try:
             healthy(scene)
             before = drift(scene)
-            promote(scene, retrain(scene, first_run))
-            recovery(scene, before)
-            refuse_bad(scene)
+            version = retrain(scene, first_run)
+            if version is not None:
+                promote(scene, version)
+                recovery(scene, before)
+                refuse_bad(scene)
             passport = trace_one(scene)
         finally:
             sent = list(scene.traffic.sent)

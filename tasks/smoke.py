@@ -47,7 +47,7 @@ def serving(
     target: a bento's tag, or `.` for the project in `folder`. env: on top of this process's (BENTOML_HOME for a tag).
     The server's output goes to `log`. Raises `MachineError` with the log's end when it is not ready in time.
     """
-    port = _free_port()
+    port = free_port()
     url = f"http://{HOST}:{port}"
     command = [sys.executable, "-m", "bentoml", "serve", target, "--host", HOST, "--port", str(port)]
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -113,7 +113,7 @@ def _differences(response: httpx.Response, wanted: dict, package_sha: str, toler
     return found
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         return probe.getsockname()[1]

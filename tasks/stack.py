@@ -3,7 +3,6 @@
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from tasks.smoke import HOST, free_port
 from vision.errors import MachineError
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
 
 ROOT = Path(__file__).parents[1]
-HOST = "127.0.0.1"
 PREFECT = (sys.executable, "-m", "prefect")
 START_TIMEOUT_S = 180
 COMMAND_TIMEOUT_S = 180
@@ -127,12 +126,6 @@ def child(command: Sequence[str], env: Mapping[str, str], log: Path) -> Iterator
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return probe.getsockname()[1]
 
 
 def _wait_until_healthy(api: str, process: subprocess.Popen, log: Path) -> None:
