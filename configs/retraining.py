@@ -1,6 +1,6 @@
 """What lets a training start by itself. Drift makes a request, never a promotion."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -9,6 +9,9 @@ from vision.settings import Section
 
 class RetrainingConfig(Section):
     enabled: bool = True
+    start: Literal["champion", "config"] = "champion"
+    """What a training that was asked for by the monitor starts from, where there is data that the champion did not learn from:
+    the champion's weights (`training.stages`), or what `model.weights` says."""
     cool_down_h: Annotated[float, Field(ge=0)] = 24.0
     """From the end of one automatic training to the next request that is granted."""
     budget: Annotated[int, Field(ge=0)] = 4

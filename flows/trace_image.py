@@ -39,7 +39,10 @@ def _print(image: str | None, label: str | None, system: str | None) -> int:
 def summary(found: BlastRadius) -> str:
     """In a sentence."""
     trained = {use.split_sha for use in found.data if use.images.get("train")}
-    packages = {use.package_sha for use in found.trainings if use.package_sha and use.split_sha in trained}
+    packages: set[str] = set()
+    for use in found.trainings:  # in the order of time: a package comes before those that went on from it
+        if use.package_sha and (use.split_sha in trained or use.through in packages):
+            packages.add(use.package_sha)
     answers = sum(sum(one.predictions.values()) for one in found.served if one.package_sha in packages)
     return (
         f"in {len({use.dvc_md5 for use in found.data})} data versions; {len(packages)} packages were trained on it "

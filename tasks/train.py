@@ -2,6 +2,7 @@
 
 import json
 import socket
+from typing import TYPE_CHECKING
 
 from tasks.ingest import Dataset
 from tasks.progress import Progress, progress
@@ -10,9 +11,13 @@ from tasks.run import Run
 from tasks.stage_task import stage_task
 from tasks.stages import StagePlan, StageResult, run_stage
 from tasks.tracking import Tracker
+from tasks.warm_start import champion_start
 from vision.errors import UserError
 from vision.lineage import sha256_json
 from vision.package import sha256_file
+
+if TYPE_CHECKING:
+    from tasks.training_start import ChampionStart
 
 # What makes the weights. The adapters (tasks/ray_*.py) are left out: they carry, they don't compute.
 SOURCE = (
@@ -30,7 +35,8 @@ PATIENCE = {"max_failures", "worker_wait_s"}
 @stage_task("train", tags=["training"])
 def train(run: Run, dataset: Dataset, cache: StageResult) -> StageResult:
     """`model.safetensors` (best epoch by the headline), `history.json`, `fit.json`; `made["run_id"]`: MLflow's run."""
-    plan = train_plan(run, dataset, cache)
+    champion = champion_start(run, dataset)
+    plan = train_plan(run, dataset, cache, champion)
 
     def work(folder):
         from tasks.ray_train import TrainJob, train_on_ray
@@ -38,7 +44,15 @@ def train(run: Run, dataset: Dataset, cache: StageResult) -> StageResult:
         _refuse_small_split(run, cache)
         tracker = run.tracker()
         run_id = _open_run(run, tracker, plan.key, dataset)
-        job = TrainJob(config=run.config, labels=dataset.labels, cache=cache.folder, weights_root=run.weights_root)
+        if champion is not None:
+            print(f"going on from the champion, version {champion.version}", flush=True)
+        job = TrainJob(
+            config=run.config,
+            labels=dataset.labels,
+            cache=cache.folder,
+            weights_root=run.weights_root,
+            champion=champion,
+        )
         ensure_ray(run.ray_address)
         with progress("train", unit="epoch") as bar:
             known = tracker.last_epoch(run_id)
@@ -49,7 +63,7 @@ def train(run: Run, dataset: Dataset, cache: StageResult) -> StageResult:
     return _recorded(run, dataset, run_stage(run.stages, plan, work))
 
 
-def train_plan(run: Run, dataset: Dataset, cache: StageResult) -> StagePlan:
+def train_plan(run: Run, dataset: Dataset, cache: StageResult, champion: "ChampionStart | None" = None) -> StagePlan:
     kind = run.config.kind
     return StagePlan(
         stage="train",
@@ -58,7 +72,7 @@ def train_plan(run: Run, dataset: Dataset, cache: StageResult) -> StagePlan:
             "model": run.config.model.model_dump(mode="json"),
             "training": run.config.training.model_dump(mode="json", exclude=PATIENCE),
         },
-        inputs={"cache": cache.key, "labels": list(dataset.labels), "weights": _weights_sha(run)},
+        inputs={"cache": cache.key, "labels": list(dataset.labels), "weights": _weights_sha(run, champion)},
         roots=(*SOURCE, f"vision.kinds.{kind}", f"vision.kinds.{kind}_learning"),
         resumable=True,
     )
@@ -77,8 +91,10 @@ def _refuse_small_split(run: Run, cache: StageResult) -> None:
         )
 
 
-def _weights_sha(run: Run) -> str | None:
+def _weights_sha(run: Run, champion: "ChampionStart | None") -> str | None:
     """sha256 of the file that training would start from: a file that turns up later is another training."""
+    if champion is not None:
+        return sha256_file(champion.weights)
     if run.config.model.weights == "random":
         return None
     from vision.models.weights import find_start

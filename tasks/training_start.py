@@ -10,7 +10,7 @@ from tasks.stages import write_json
 from vision.data.cache import ImageCache
 from vision.kinds import answering, learning
 from vision.models.network import IMAGENET_MEAN, IMAGENET_STD, ServedModel, save_model
-from vision.models.weights import WeightsReport, load_start
+from vision.models.weights import WeightsReport, load_champion, load_start
 from vision.training.epoch import Plan
 from vision.training.loaders import Loaders, SplitData
 from vision.training.seeds import derived_seed
@@ -22,9 +22,19 @@ START_REPORT = "start.json"
 
 
 @dataclass(frozen=True)
+class ChampionStart:
+    """weights: a package's model.safetensors. same_labels: as the training's, in order, so that the head fits too."""
+
+    version: int
+    weights: Path
+    same_labels: bool
+
+
+@dataclass(frozen=True)
 class TrainJob:
     """One training. cache: folder with images.npy and rows.parquet. weights_root: folder with weight files by
-    torchvision's names. pretrained: what a pre-training stage made, for `weights: simclr`.
+    torchvision's names. pretrained: what a pre-training stage made, for `weights: simclr`. champion: what to go on from
+    in place of `model.weights`.
     """
 
     config: SystemConfig
@@ -32,6 +42,7 @@ class TrainJob:
     cache: Path
     weights_root: Path | None = None
     pretrained: Path | None = None
+    champion: ChampionStart | None = None
 
 
 def build_model(job: TrainJob) -> ServedModel:
@@ -51,13 +62,19 @@ def load_or_make_start(job: TrainJob, folder: Path) -> WeightsReport:
     if report_file.is_file():
         return WeightsReport.model_validate_json(report_file.read_text())
     model = build_model(job)
-    report = load_start(model.network.backbone, job.config.model, job.weights_root, job.pretrained)
+    report = _load_weights(model, job)
     cache = ImageCache.open(job.cache)
     mean, std = normalisation(job.config.model, cache.images, cache.indices("train"))
     started = ServedModel(model.network, model.outputs, mean, std)
     save_model(started, folder / START)
     write_json(report_file, report.model_dump(mode="json"))
     return report
+
+
+def _load_weights(model: ServedModel, job: TrainJob) -> WeightsReport:
+    if job.champion is None:
+        return load_start(model.network.backbone, job.config.model, job.weights_root, job.pretrained)
+    return load_champion(model.network, job.config.model, job.champion.weights, job.champion.same_labels)
 
 
 def plan_of(job: TrainJob, weights: WeightsReport) -> Plan:

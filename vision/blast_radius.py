@@ -40,13 +40,17 @@ class DataUse(Section):
 
 
 class TrainingUse(Section):
-    """A training on such a split; package_sha None where none was made or it is not on this machine."""
+    """A training on such a split, or one that went on from a package of such a training (`through`), whatever its own data.
+
+    package_sha: None where none was made or it is not on this machine.
+    """
 
     train_stage: str
     run_id: str | None
     at: str
-    split_sha: str
+    split_sha: str | None
     package_sha: str | None = None
+    through: str | None = None
 
 
 class Served(Section):
@@ -131,13 +135,16 @@ def _trainings(splits: set[str], stages: Path) -> Iterator[TrainingUse]:
     for stage in finished(stages / "export"):
         if sha := stage["made"].get("package_sha"):
             packages.setdefault(stage["inputs"].get("model"), []).append(sha)
+    touched: set[str] = set()
     for stage in reversed(list(finished(stages / "train"))):
         split_sha = caches.get(stage["inputs"].get("cache"))
-        if split_sha in splits:
+        began = (stage["made"].get("weights") or {}).get("package_sha")
+        if split_sha in splits or began in touched:
             for sha in packages.get(stage["key"]) or [None]:
+                touched |= {sha} - {None}
                 yield TrainingUse(
                     train_stage=stage["key"], run_id=stage["made"].get("run_id"), at=stage["at"],
-                    split_sha=split_sha, package_sha=sha,
+                    split_sha=split_sha, package_sha=sha, through=None if split_sha in splits else began,
                 )  # fmt: skip
 
 

@@ -161,8 +161,14 @@ def test_labels_that_came_since_are_a_new_data_version_and_old_images_keep_their
     draw_dataset(DrawnSource(type="drawn", images_per_class=6, side_px=64, seed=99), tmp_path / "served")
     images = sorted((tmp_path / "served" / "images").glob("*/*"))
     serve_and_label(shared_state / "systems" / "tiny", images)
-    assert train(tiny(), "gate.max_drop=0.9", "gate.max_class_drop=0.99") == DONE
+    champion = read_release(shared_state / "systems" / "tiny" / "release.json").champion
+    wide = {"gate": {"max_drop": 0.9, "max_class_drop": 0.99}}
+    train_model(tiny(), wide, "a drift", "window-9")
     assert f"{len(images)} images labelled since" in capsys.readouterr().out
+    latest = max(shared_state.glob("systems/tiny/stages/train/*/fit.json"), key=lambda path: path.stat().st_mtime)
+    fit = json.loads(latest.read_text())
+    assert (fit["weights"]["origin"], fit["weights"]["package_sha"]) == ("champion", champion.package_sha)
+    assert fit["stages"] == ["all"]
     later, after = data_and_splits(shared_state)
     assert later["dvc_md5"] != data["dvc_md5"] and later["labelled"] == len(images)
     assert all(later["counts"][label] == count + 6 for label, count in data["counts"].items())

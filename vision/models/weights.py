@@ -22,9 +22,11 @@ DOWNLOAD_TIMEOUT_S = 30
 class WeightsReport(Section):
     """What a training started from; lineage keeps it. `warning` is empty, or says what the user should know."""
 
-    origin: Literal["imagenet", "simclr", "file", "random"]
+    origin: Literal["imagenet", "simclr", "file", "champion", "random"]
     path: str | None = None
     sha256: str | None = None
+    package_sha: str | None = None
+    """Of the champion that a training went on from."""
     warning: str = ""
 
 
@@ -45,6 +47,23 @@ def load_start(
     left_out = _fill(backbone, read_tensors(path), path, config)
     warning = f"not in {path.name} in this shape, so random: {', '.join(left_out)}" if left_out else ""
     return WeightsReport(origin=config.weights, path=str(path), sha256=sha256_file(path), warning=warning)
+
+
+def load_champion(network: nn.Module, config: ModelConfig, path: Path, same_labels: bool) -> WeightsReport:
+    """Fills `network` (backbone and head) from `path`, a package's model.safetensors; the head only with the same labels.
+
+    Raises `UserError` for a file of another network.
+    """
+    tensors = read_tensors(path)
+    _fill(network.backbone, tensors, path, config)
+    if same_labels:
+        prefix = "network.head."
+        head = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+        network.head.load_state_dict(head)
+    warning = "" if same_labels else "other labels than the champion's: its backbone is kept, the head starts anew"
+    return WeightsReport(
+        origin="champion", path=str(path), sha256=sha256_file(path), package_sha=path.parent.name, warning=warning
+    )
 
 
 def find_start(config: ModelConfig, root: Path | None, pretrained: Path | None = None) -> tuple[Path | None, str]:

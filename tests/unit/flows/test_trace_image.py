@@ -169,6 +169,25 @@ def test_from_an_image_to_the_packages_trained_on_it_and_their_predictions(drawn
         assert "1 packages were trained on it and gave 2 predictions" in found["summary"]
 
 
+def test_a_model_that_went_on_from_one_that_learned_an_image_has_learned_it_too(drawn, capsys):
+    """Whatever its own data: the image may have left them since."""
+    later, package = "u" * 64, "e" * 64
+    (drawn.stages / "train" / later).mkdir()
+    values = {
+        "stage": "train", "key": later, "at": "2026-11-21T09:00:00+00:00", "inputs": {"cache": "other"},
+        "made": {"run_id": "r2", "weights": {"origin": "champion", "package_sha": drawn.package_sha}},
+    }  # fmt: skip
+    (drawn.stages / "train" / later / "stage.json").write_text(json.dumps(values))
+    export = {**values, "stage": "export", "key": later, "inputs": {"model": later}, "made": {"package_sha": package}}
+    (drawn.stages / "export" / later).mkdir()
+    (drawn.stages / "export" / later / "stage.json").write_text(json.dumps(export))
+    drawn.answer(package_sha=package)
+    found = traced("--image", sha(b"a"), capsys=capsys)
+    assert [one["through"] for one in found["trainings"]] == [None, drawn.package_sha]
+    assert "2 packages were trained on it and gave 1 predictions" in found["summary"]
+    assert "0 packages were trained on it" in traced("--image", sha(b"b"), capsys=capsys)["summary"]
+
+
 def test_an_image_that_was_only_tested_on_taints_no_package(drawn, capsys):
     drawn.answer()
     found = traced("--image", sha(b"b"), capsys=capsys)

@@ -11,8 +11,8 @@ from vision.kinds.classify_learning import ClassifyLearning
 from vision.models import weights
 from vision.models.config import ModelConfig
 from vision.models.factory import Backbone
-from vision.models.network import ServedModel, save_model
-from vision.models.weights import imagenet_file, load_start, read_tensors
+from vision.models.network import IMAGENET_MEAN, IMAGENET_STD, ServedModel, save_model
+from vision.models.weights import imagenet_file, load_champion, load_start, read_tensors
 
 ARCH = "mobilenet_v3_small"
 
@@ -139,3 +139,27 @@ def test_cifar_stem_takes_imagenets_weights_but_for_the_first_convolution(tmp_pa
     report = load_start(backbone, ModelConfig(weights="imagenet", stem="cifar"), None)
     assert report.origin == "imagenet" and report.warning.endswith("conv1.weight")
     assert torch.equal(backbone.layer1[0].conv1.weight, model.layer1[0].conv1.weight)
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_a_champion_gives_its_backbone_and_with_the_same_labels_its_head(tmp_path, same):
+    kind, config = ClassifyLearning(), ModelConfig(arch=ARCH)
+    first, second = (kind.network(config, ("a", "b"), seed) for seed in (1, 2))
+    path = tmp_path / ("f" * 64) / "model.safetensors"
+    path.parent.mkdir()
+    save_model(ServedModel(first, ("logits", "embedding"), IMAGENET_MEAN, IMAGENET_STD), path)
+    report = load_champion(second, config, path, same)
+    assert (report.origin, report.package_sha) == ("champion", "f" * 64)
+    theirs, ours = first.state_dict(), second.state_dict()
+    differs = {name.split(".")[0] for name in theirs if not torch.equal(theirs[name], ours[name])}
+    assert differs == (set() if same else {"head"}) and bool(report.warning) != same
+
+
+def test_a_champion_of_another_network_is_refused(tmp_path):
+    made = ClassifyLearning().network(ModelConfig(arch="resnet18"), ("a", "b"), 1)
+    path = tmp_path / "model.safetensors"
+    save_model(ServedModel(made, ("logits", "embedding"), IMAGENET_MEAN, IMAGENET_STD), path)
+    with pytest.raises(UserError, match="does not fit"):
+        load_champion(
+            ClassifyLearning().network(ModelConfig(arch=ARCH), ("a", "b"), 1), ModelConfig(arch=ARCH), path, True
+        )
