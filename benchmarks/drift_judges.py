@@ -18,22 +18,22 @@ DRIFT_SHARE = 0.5
 
 @dataclass(frozen=True)
 class Windows:
-    """reference: rows of a package's reference; pool: records of images that windows are drawn from; `family` in both."""
+    """Records of the same images, row by row: clean, and in `pool` after a corruption. `family` in both.
 
-    reference: pd.DataFrame
+    Every window divides the images anew. Against a reference that stays, all windows from one pool would repeat its chance
+    deviation: their rate would be that of a single draw.
+    """
+
+    clean: pd.DataFrame
     pool: pd.DataFrame
-    shared: bool
-    """The pool's images are the reference's own: then a window is compared with the families that it leaves."""
 
     def draw(self, rows: int, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """(reference, window of about `rows` rows, families kept together)."""
+        """(reference: the clean families that are left, window of about `rows` rows: whole families of the pool)."""
         families = pd.factorize(self.pool[FAMILY])[0]
         sizes = np.bincount(families)
         order = np.random.default_rng(seed).permutation(len(sizes))
         inside = np.isin(families, order[np.cumsum(sizes[order]) - sizes[order] < rows])
-        window = self.pool[inside]
-        rest = self.reference[~self.reference[FAMILY].isin(window[FAMILY])] if self.shared else self.reference
-        return rest, window
+        return self.clean[~inside], self.pool[inside]
 
 
 def ours(reference: pd.DataFrame, window: pd.DataFrame, config: MonitorConfig, seed: int) -> bool:

@@ -2,10 +2,11 @@
 
 Permutations of single rows then cry wolf: on a set of leaves in runs of up to 24 shots, seven of ten windows of the same
 leaves were called drifted at a stated rate of one in 200. Where the reference has families, the null distribution is a
-cluster bootstrap instead (Davison & Hinkley 1997, section 3.8): windows and references of whole families, drawn from the
-reference with replacement. No record says which images of a window belong together, so a window is taken to come in
-families as the reference did; one of single images is then judged too mildly, never too hard. Where every image is its
-own family nothing of this applies and the permutations are exact.
+bootstrap of whole families instead (`vision.monitoring.family_bootstrap`). No record says which images of a window belong
+together, so a window is taken to come in families as the reference did; one of single images is then judged too mildly,
+never too hard. It holds roughly: families of a kind that the reference hardly had, large ones above all, still look like a
+change. `vision.monitoring.error_rates` measures how often. Where every image is its own family nothing of this applies and
+the permutations are exact.
 """
 
 import numpy as np
@@ -40,24 +41,3 @@ def sample_families(reference: pd.DataFrame, most: int, seed: int) -> pd.DataFra
     order = rng.permutation(families.max() + 1)
     fit = order[np.cumsum(np.bincount(families)[order]) <= most]
     return reference[np.isin(families, fit)]
-
-
-def family_draws(families: np.ndarray, window_rows: int, draws: int, seed: int) -> np.ndarray:
-    """float32 [B, R]: weights on the reference's rows, of a drawn window less a drawn reference; each row sums to 0."""
-    rng = np.random.default_rng(seed)
-    sizes = np.bincount(families)
-    window = _drawn(sizes, window_rows, draws, rng)
-    reference = _drawn(sizes, len(families), draws, rng)
-    return (window - reference)[:, families]
-
-
-def _drawn(sizes: np.ndarray, rows: int, draws: int, rng: np.random.Generator) -> np.ndarray:
-    """float32 [B, families]: how often each family was drawn, over the rows drawn; families until there are `rows`."""
-    # Twice as many as needed on average, so that hardly a draw ends short; one that does is a smaller window.
-    length = int(np.ceil(2 * rows / sizes.mean())) + 1
-    chosen = rng.integers(len(sizes), size=(draws, length))
-    ends = np.cumsum(sizes[chosen], axis=1)
-    kept = ends - sizes[chosen] < rows
-    places = (chosen + np.arange(draws)[:, None] * len(sizes))[kept]
-    counts = np.bincount(places, minlength=draws * len(sizes)).reshape(draws, len(sizes)).astype(np.float32)
-    return counts / (counts @ sizes.astype(np.float32))[:, None]

@@ -1,8 +1,8 @@
 """Tests of many columns at once, with one p-value that holds over all of them.
 
-Every column is a few scores a row, and its statistic the squared distance of the window's mean scores from the reference's
-(Hotelling's T2, with the covariance that the means have without drift). With a weight for each row, 1/n in the window and
--1/m in the reference, thousands of permutations are one matrix product.
+Every column is a few scores a row, and its statistic the squared distance of the window's mean scores from the reference's,
+each over the variance that it has without drift (Hotelling's T2: the scores are uncorrelated). With a weight for each row,
+1/n in the window and -1/m in the reference, thousands of permutations are one matrix product.
 
 The columns' statistics are put on one scale (the upper tail of a Pearson III curve through the first three moments of each
 column's permutations: Minas & Montana 2014, arXiv:1305.0175), and the smallest tail over the columns is compared with the
@@ -16,10 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
-from vision.monitoring.families import family_draws
+from vision.monitoring.family_bootstrap import FamilyDraws, family_draws, family_gaps
 
-KEPT = 0.1
-"""Share of the covariances between scores that counts where families are few: all would fit the draws themselves."""
 LEAST_SKEW = 0.02
 """Pearson III at no skew is the normal curve, where its formula divides by zero."""
 
@@ -43,19 +41,24 @@ class Null:
     seed: int
     families: np.ndarray | None = None
 
-    def weights(self, has: np.ndarray) -> list[np.ndarray]:
-        """Of permutations, float32 [B, N]; then, where the reference has families, of these, [B, R] of its rows alone.
-
-        has: bool [all rows]. The same keys for every column: one with gaps is permuted among the rows that have it, which
-        is exact for itself and keeps its dependence on the others.
-        """
+    def drawn(self, has: np.ndarray) -> "Drawn":
+        """has: bool [all rows]. The same keys for every column: one with gaps is permuted among the rows that have it,
+        which is exact for itself and keeps its dependence on the others."""
         inside = has[: self.reference_rows]
         rows, window_rows = int(inside.sum()), int(has[self.reference_rows :].sum())
         keys = np.random.default_rng(self.seed).random((self.permutations, has.size), dtype=np.float32)
-        drawn = [permuted(keys[:, has], rows)]
-        if self.families is not None:
-            drawn.append(family_draws(self.families[inside], window_rows, self.permutations, self.seed))
-        return drawn
+        weights = permuted(keys[:, has], rows)
+        if self.families is None:
+            return Drawn(weights, None)
+        return Drawn(weights, family_draws(self.families[inside], window_rows, self.permutations, self.seed))
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Null draws. `weights`: of permutations, float32 [B, N]; `families`: as many of families, where there are any."""
+
+    weights: np.ndarray
+    families: FamilyDraws | None
 
 
 @dataclass(frozen=True)
@@ -69,43 +72,38 @@ class Tested:
 
 def compare_columns(columns: Sequence[Column], null: Null) -> Tested:
     """The first `null.reference_rows` rows are the reference, the others the window."""
-    found: dict[bytes, list[np.ndarray]] = {}
+    found: dict[bytes, Drawn] = {}
     values = []
     for column in columns:
         mask = column.has.tobytes()
         if mask not in found:
-            found[mask] = null.weights(column.has)
+            found[mask] = null.drawn(column.has)
         values.append(statistics(column, found[mask], null.reference_rows))
     return corrected(np.array(values))
 
 
-def statistics(column: Column, drawn: Sequence[np.ndarray], reference_rows: int) -> np.ndarray:
-    """T2 as observed, then of each null draw: float64 [1 + B]. drawn: as `Null.weights` gives them.
+def statistics(column: Column, drawn: Drawn, reference_rows: int) -> np.ndarray:
+    """T2 as observed, then of each null draw: float64 [1 + B].
 
     Of two kinds of draws the larger T2 counts: families know how values of the reference go together, and nothing of
     values that it never had, which permutations know.
     """
     real = real_weights(column.has, reference_rows)
-    gaps = [(weights @ column.scores[: weights.shape[1]]).astype(np.float64) for weights in drawn]
-    scaled = inverse_root(covariance(gaps[-1]), least=float(real.max() - real.min()))
-    null = np.max([np.square(gap @ scaled).sum(axis=1) for gap in gaps], axis=0)
-    observed = np.square((real @ column.scores).astype(np.float64) @ scaled).sum()
-    return np.r_[observed, null]
+    observed, gaps = real @ column.scores, drawn.weights @ column.scores
+    single = float(real.max() - real.min())
+    if drawn.families is None:
+        return np.r_[_t2(observed, single), _t2(gaps, single)]
+    rows = len(drawn.families.families)
+    of_families = family_gaps(drawn.families, column.scores[:rows])
+    # A window's mean varies as the reference's does, over its own rows; no variance is taken for less than single rows'.
+    scale = single * rows
+    variance, variances = (np.maximum(scale * found, single) for found in (of_families.variance, of_families.variances))
+    null = np.maximum(_t2(of_families.drawn, variances), _t2(gaps, variance))
+    return np.r_[_t2(observed, variance), null]
 
 
-def covariance(gaps: np.ndarray) -> np.ndarray:
-    """Of null draws [B, K] about 0, float64 [K, K], what lies off its diagonal shrunk to a share KEPT.
-
-    Of single rows it is a multiple of the identity anyway.
-    """
-    full = gaps.T @ gaps / len(gaps)
-    return KEPT * full + (1 - KEPT) * np.diag(np.diag(full))
-
-
-def inverse_root(matrix: np.ndarray, least: float) -> np.ndarray:
-    """[K, K] -> [K, K] that scales draws to unit variance; no variance is taken for less than `least`, that of single rows."""
-    values, directions = np.linalg.eigh(matrix)
-    return directions / np.sqrt(np.maximum(values, least))
+def _t2(gaps: np.ndarray, variances: np.ndarray | float) -> np.ndarray:
+    return (np.square(gaps.astype(np.float64)) / variances).sum(axis=-1)
 
 
 def real_weights(has: np.ndarray, reference_rows: int) -> np.ndarray:

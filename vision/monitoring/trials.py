@@ -18,9 +18,9 @@ class Trial:
         self.pairs = {pair.name: pair for pair in pairs(rest, window) if untested(pair) is None}
         self.seed = seed
         self.null = Null(len(rest), permutations, seed, families_of(rest))
-        self._weights = {}
+        self._drawn = {}
         tails = [self._tails(pair) for pair in self.pairs.values()]
-        smallest = np.min(tails, axis=0) if tails else np.zeros(permutations + 1)
+        smallest = np.min(tails, axis=0) if tails else np.ones(permutations + 1)
         self.p_value, self.null_tails = float(np.mean(smallest <= smallest[0])), smallest[1:]
 
     def finds(self, name: str, shift: float, limit: float) -> bool | None:
@@ -30,9 +30,9 @@ class Trial:
 
     def _tails(self, pair: Pair) -> np.ndarray:
         mask = pair.has.tobytes()
-        if mask not in self._weights:
-            self._weights[mask] = self.null.weights(pair.has)
-        return tail(statistics(column(pair), self._weights[mask], self.null.reference_rows))
+        if mask not in self._drawn:
+            self._drawn[mask] = self.null.drawn(pair.has)
+        return tail(statistics(column(pair), self._drawn[mask], self.null.reference_rows))
 
 
 def shifted(pair: Pair, shift: float, seed: int) -> Pair:
