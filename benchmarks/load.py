@@ -7,11 +7,14 @@ server's. The requests are made beforehand; of an answer only the status line an
 import asyncio
 import itertools
 import multiprocessing
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from functools import cache
+from threading import Thread
 
 import numpy as np
 import psutil
@@ -76,13 +79,24 @@ def closed_loop(port: int, requests: Sequence[bytes], clients: int, seconds: flo
 
 
 def open_loop(port: int, requests: Sequence[bytes], rate: float, seconds: float) -> Load:
-    """`rate` requests a second whatever the server does; latency counts from when a request was due."""
+    """`rate` requests a second whatever the server does; latency counts from when each was sent, or began to connect."""
     return _apart(_open, port, requests, rate, seconds)
 
 
 def _apart(work: Callable, *args) -> Load:
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(_measured, work, *args).result()
+    return _generator().submit(_measured, work, *args).result()
+
+
+@cache
+def _generator() -> ProcessPoolExecutor:
+    """One process for all loads, up from the first one to our own end: its start takes most of a second."""
+    return ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"), initializer=_end_with_parent)
+
+
+def _end_with_parent() -> None:
+    """A pool's process would wait for work for ever when its parent was killed."""
+    parent = multiprocessing.parent_process()
+    Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
 
 
 def _measured(work: Callable, *args) -> Load:
@@ -104,15 +118,15 @@ class Connection(asyncio.Protocol):
     """One connection; `done(connection, status)` is called for each answer, with status 0 when it was lost."""
 
     def __init__(self, done: Callable[["Connection", int], None]) -> None:
-        self.done, self.buffer, self.missing, self.status, self.due = done, b"", -1, 0, 0.0
+        self.done, self.buffer, self.missing, self.status, self.at = done, b"", -1, 0, 0.0
         self.busy, self.ends = False, False
         """ends: the server closes it after this answer."""
 
     def connection_made(self, transport) -> None:
         self.transport = transport
 
-    def send(self, request: bytes, due: float) -> None:
-        self.busy, self.due = True, due
+    def send(self, request: bytes, at: float) -> None:
+        self.busy, self.at = True, at
         self.transport.write(request)
 
     def data_received(self, data: bytes) -> None:
@@ -145,7 +159,7 @@ async def _closed(port: int, requests: Sequence[bytes], clients: int, seconds: f
 
     def done(connection: Connection, status: int) -> None:
         now = time.perf_counter()
-        _count(load, status, now - connection.due, within=start <= now <= stop)
+        _count(load, status, now - connection.at, within=start <= now <= stop)
         if now < stop and status and connection.ends:
             again = asyncio.create_task(renew(connection))
             renewed.add(again)
@@ -176,13 +190,13 @@ async def _open(port: int, requests: Sequence[bytes], rate: float, seconds: floa
 
     def done(connection: Connection, status: int) -> None:
         now = time.perf_counter()
-        _count(load, status, now - connection.due, within=True)
+        _count(load, status, now - connection.at, within=True)
         if status and not connection.ends:
             idle.append(connection)
 
-    async def send_anew(request: bytes, due: float) -> None:
+    async def send_anew(request: bytes, at: float) -> None:
         connections.append(await _connect(port, done))
-        connections[-1].send(request, due)
+        connections[-1].send(request, at)
 
     connections = [await _connect(port, done) for _ in range(READY)]
     idle, start = deque(connections), time.perf_counter()
@@ -191,13 +205,13 @@ async def _open(port: int, requests: Sequence[bytes], rate: float, seconds: floa
         if due > time.perf_counter():
             await asyncio.sleep(due - time.perf_counter())
         load.sent += 1
-        late_s.append(time.perf_counter() - due)
+        late_s.append((now := time.perf_counter()) - due)
         while idle and idle[0].transport.is_closing():
             idle.popleft()
         if idle:
-            idle.popleft().send(next(bodies), due)
+            idle.popleft().send(next(bodies), now)
         else:
-            task = asyncio.create_task(send_anew(next(bodies), due))
+            task = asyncio.create_task(send_anew(next(bodies), now))
             pending.add(task)
             task.add_done_callback(pending.discard)
     stop = time.perf_counter() + DRAIN_S

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 
-START_TIMEOUT_S = 120
+START_TIMEOUT_S, STOP_TIMEOUT_S = 120, 15
 
 
 @dataclass(frozen=True)
@@ -71,12 +71,23 @@ def server(
         _wait(process, port, log, ready)
         yield Served(port, process.pid)
     finally:
-        process.send_signal(signal.SIGTERM)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(15)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        _end(process)
+
+
+def _end(process: subprocess.Popen) -> None:
+    """Asks the server to stop; what of it is still there after `STOP_TIMEOUT_S` is killed, each by its own id."""
+    tree = []
+    with contextlib.suppress(psutil.NoSuchProcess):
+        tree = psutil.Process(process.pid).children(recursive=True)
+    process.terminate()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(STOP_TIMEOUT_S)
+    # BentoML's workers have sessions of their own: their parent's group does not name them.
+    for each in tree:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            each.kill()
+    process.kill()
+    process.wait()
 
 
 def ours(port: int, workers: int, state: Path, log: Path, ready: bytes, env: Mapping[str, str] | None = None):

@@ -1,5 +1,6 @@
 """The limit that a server is held to: decode, preprocess and batched forward with nothing around them."""
 
+import contextlib
 import multiprocessing
 import statistics
 import time
@@ -24,24 +25,26 @@ class Raw:
     cpu_ms: float
 
 
-def bench_engine(package: Package):
+def bench_engine(package: Package, precision: str = "auto"):
     """The service's own engine with one inference thread, as each worker on a CPU has it."""
     from bentos.engine import ready_engine
     from configs.serving import ServingConfig
 
-    return ready_engine(package, ServingConfig(threads=1))
+    return ready_engine(package, ServingConfig(threads=1, precision=precision))
 
 
 class RawLimit:
     """`workers` processes that wait; `measure` lets them all run at once. Use as a context."""
 
-    def __init__(self, package: Package, images: Sequence[bytes], workers: int) -> None:
+    def __init__(self, package: Package, images: Sequence[bytes], workers: int, precision: str = "auto") -> None:
         context = multiprocessing.get_context("spawn")
         self._ends = []
         for _ in range(workers):
             ours, theirs = context.Pipe()
-            process = context.Process(target=_work, args=(theirs, package.folder, list(images)), daemon=True)
+            process = context.Process(target=_work, args=(theirs, package.folder, list(images), precision), daemon=True)
             process.start()
+            # So that the pipe ends with a process that fails, and nobody waits for it.
+            theirs.close()
             self._ends.append((process, ours))
         for _, end in self._ends:
             end.recv()
@@ -51,7 +54,8 @@ class RawLimit:
 
     def __exit__(self, *_) -> None:
         for process, end in self._ends:
-            end.send(None)
+            with contextlib.suppress(OSError):  # A signal to the whole group has ended it before us.
+                end.send(None)
             process.join(10)
 
     def measure(self, seconds: float) -> Raw:
@@ -68,9 +72,9 @@ class RawLimit:
         return end.recv()
 
 
-def _work(pipe: Connection, folder: Path, images: list[bytes]) -> None:
+def _work(pipe: Connection, folder: Path, images: list[bytes], precision: str) -> None:
     package = open_package(folder)
-    engine = bench_engine(package)
+    engine = bench_engine(package, precision)
     pipe.send("ready")
     while (order := pipe.recv()) is not None:
         what, seconds = order

@@ -1,8 +1,8 @@
 """What is measured of one scene.
 
 rounds, each with 64 clients: the raw limit (decode, preprocess, batched forward; no HTTP), ours with raw bodies, and
-with the same multipart forms the plain handler, LitServe, and ours again. Images or requests a second, CPU of all
-processes of the server, and what the rest of the machine was busy with.
+with the same multipart forms the plain handler, LitServe, ours again, and ours in INT8 where the package may. Images or
+requests a second, CPU of all processes of the server, and what the rest of the machine was busy with.
 curve: requests a second at fewer clients. lone: one client against the raw time of one image, and right after a burst.
 overload: an open loop at 2 times what 64 clients got.
 """
@@ -17,12 +17,21 @@ from benchmarks.servers import Served
 from benchmarks.serving_raw import RawLimit
 
 FULL = 64
-CURVE = (1, 8, 32)
+CURVE, CURVES = (1, 8, 32), ("ours", "plain", "litserve")
 CALM = 32
 """Clients whose p50 the overload's p95 is held to."""
 LONE_ROUNDS = 3
 LONE_SHARE, LONE_MS = 0.2, 1.5
 Row = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Int8Scene:
+    """The same network quantised, behind a server of its own."""
+
+    raw: RawLimit
+    ours: Served
+    forms: list[bytes]
 
 
 @dataclass(frozen=True)
@@ -38,15 +47,18 @@ class Scene:
     forms: list[bytes]
     seconds: float
     cores: int
+    int8: Int8Scene | None = None
 
     @property
     def servers(self) -> dict[str, tuple[Served, list[bytes]]]:
-        return {
+        """What takes turns in a round, in this order: the plain handler between those that are held to it."""
+        found = {
             "ours": (self.ours, self.requests),
-            "plain": (self.plain, self.forms),
             "litserve": (self.litserve, self.forms),
             "ours_form": (self.ours, self.forms),
+            "plain": (self.plain, self.forms),
         }
+        return found if self.int8 is None else found | {"int8_form": (self.int8.ours, self.int8.forms)}
 
 
 def measure(made: Scene, rounds: int) -> dict:
@@ -68,7 +80,7 @@ def alone(made: Scene, name: str = "") -> Iterator[None]:
     """All servers but this one are stopped: LitServe's waiting takes a tenth of a core."""
     kept = made.servers[name][0] if name else None
     with contextlib.ExitStack() as stack:
-        for server in (made.ours, made.plain, made.litserve):
+        for server in {server.pid: server for server, _ in made.servers.values()}.values():
             if server is not kept:
                 stack.enter_context(server.stopped())
         yield
@@ -77,6 +89,7 @@ def alone(made: Scene, name: str = "") -> Iterator[None]:
 def one_round(made: Scene, number: int) -> Row:
     with alone(made):
         raw = made.raw.measure(made.seconds)
+        int8 = made.int8.raw.measure(made.seconds) if made.int8 else None
     row = {"raw_per_s": raw.per_second, "raw_cpu_ms": raw.cpu_ms}
     for name in made.servers:
         row |= {f"{name}_{what}": value for what, value in loaded(made, name).items()}
@@ -88,6 +101,12 @@ def one_round(made: Scene, number: int) -> Row:
         "vs_litserve": row["ours_form_per_s"] / row["litserve_per_s"],
         "cpu_vs_litserve": row["litserve_cpu_ms"] / row["ours_form_cpu_ms"],
     }
+    if int8 is not None:
+        row |= {
+            "int8_raw_cpu_ms": int8.cpu_ms,
+            "int8_cpu_vs_plain": row["plain_cpu_ms"] / row["int8_form_cpu_ms"],
+            "int8_speed_vs_plain": row["int8_form_per_s"] / row["plain_per_s"],
+        }
     print(f"  round {number}: " + ", ".join(f"{name} {value:.3g}" for name, value in row.items()), flush=True)
     return row
 
@@ -116,7 +135,7 @@ def loaded(made: Scene, name: str) -> Row:
 
 def curve(made: Scene, full: Row) -> dict[str, dict[str, list[float]]]:
     """Server -> requests a second and p50 at each of CURVE, a second each, and at FULL."""
-    found = {name: {"clients": [], "per_s": [], "p50_ms": []} for name in made.servers if name != "ours_form"}
+    found = {name: {"clients": [], "per_s": [], "p50_ms": []} for name in CURVES}
     for clients in CURVE:
         for name, line in found.items():
             server, requests = made.servers[name]
@@ -152,7 +171,7 @@ def lone(made: Scene) -> Row:
 
 
 def overload(made: Scene, capacity: float) -> Row:
-    """rejected_*: 429s, from when they were due, so with the generator's own delay, which is `late`."""
+    """rejected_*: 429s, connecting included. late: the generator's own delay, which is in none of the latencies."""
     port, requests = made.ours.port, made.requests
     calm = closed_loop(port, requests, CALM, made.seconds).percentile_ms(50)
     load = open_loop(port, requests, 2 * capacity, 2 * made.seconds)

@@ -2,8 +2,9 @@
 
 Each setting is a real server under 64 clients that send the package's golden images; the fastest wins. All settings of a
 grid are up at once and take turns, round after round, so that what else the machine does falls on all of them. First
-workers and threads, then batch sizes. The queue holds what the winner answers in a second: longer waits are answered
-429 instead.
+workers and threads, then batch sizes, then INT8 where the package has passed its gate and its settings leave the
+precision open. About three minutes on two cores. The queue holds what the winner answers in a third
+of a second, and no less than the default: longer waits are answered 429 instead.
 """
 
 import argparse
@@ -15,13 +16,17 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import yaml
+
 from benchmarks.load import Load, closed_loop, post
 from benchmarks.servers import free_port, ours, stop_servers_on_term
 from benchmarks.serving_access import make_key
-from bentos.resources import cores
-from configs.load import settings
+from bentos.resources import cores, engine_name
+from configs.load import environment_overrides, settings
 from configs.paths import StatePaths
 from configs.profile import ServingProfile, device_name, write_profile
+from configs.serving import ServingConfig
+from configs.yaml_files import Layer, merged
 from vision.export.golden import golden_files
 from vision.package import Package, open_package
 from vision.release import first_release, package_folder, read_release, write_release
@@ -29,16 +34,18 @@ from vision.release import first_release, package_folder, read_release, write_re
 CLIENTS = 64
 BATCHES = (8, 16, 32)
 SHAPE = ("workers", "threads", "max_batch")
-QUEUE_S = 1.0
-MIN_QUEUE = 2 * CLIENTS
-"""All clients may meet in one worker; a queue shorter than that refuses some of a load that the service can bear."""
+INT8 = "int8"
+"""Of a setting: 1 or 0."""
+QUEUE_S = 0.33
+QUEUE_BATCHES = 2
+"""At least: one that is computed, and one that waits for it."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--system", default=settings().system)
     parser.add_argument("--seconds", type=float, default=3.0, help="of each measurement")
-    parser.add_argument("--rounds", type=int, default=5, help="medians over so many")
+    parser.add_argument("--rounds", type=int, default=3, help="medians over so many")
     asked = parser.parse_args()
     stop_servers_on_term()
     state = settings().state.absolute()
@@ -46,7 +53,8 @@ def main() -> None:
         package = borrow_champion(state, asked.system, Path(folder))
         rows, best = tuned(Path(folder), package, asked)
     path = write_profile(state, profile_of(package, best, rows))
-    print(f"{path}: {best['workers']:.0f} workers of {best['threads']:.0f} threads, batches of {best['max_batch']:.0f}")
+    shape = "{workers:.0f} workers of {threads:.0f} threads, batches of {max_batch:.0f}".format(**best)
+    print(f"{path}: {shape}{', INT8' if best[INT8] else ''}")
     print(json.dumps(best))
 
 
@@ -69,17 +77,35 @@ def tuned(folder: Path, package: Package, asked) -> tuple[list[dict[str, float]]
     header = make_key(folder, asked.system)
     files = golden_files(package.folder)
     requests = [post("/predict", path.read_bytes(), [header], "application/octet-stream") for path in files]
-    shapes = measured(folder, asked, requests, list(process_grid()))
-    best = max(shapes, key=rank)
-    sizes = measured(folder, asked, requests, [best | {"max_batch": size} for size in BATCHES])
-    return shapes + sizes, max(sizes, key=rank)
+    rows = last = measured(folder, asked, requests, list(process_grid()))
+    grids = [[{"max_batch": size} for size in BATCHES]]
+    if may_use_int8(package):
+        grids.append([{INT8: 0}, {INT8: 1}])
+    for grid in grids:
+        best = max(last, key=rank)
+        last = measured(folder, asked, requests, [best | change for change in grid])
+        rows = rows + last
+    return rows, max(last, key=rank)
+
+
+def own_serving(package: Package) -> ServingConfig:
+    """The environment over the package's own settings, without a profile: that of an earlier tuning decides nothing."""
+    config = yaml.safe_load((package.folder / "config.yaml").read_text())
+    own, here = config.get("serving", {}), environment_overrides().get("serving", {})
+    return ServingConfig.model_validate(merged([Layer("environment", here), Layer("package", own)]))
+
+
+def may_use_int8(package: Package) -> bool:
+    """The package's gate passed, and its settings leave the precision open."""
+    serving = own_serving(package)
+    return package.spec.int8.passed and serving.precision == "auto" and engine_name(serving) != "torch"
 
 
 def process_grid() -> Iterator[dict[str, float]]:
     """The cores as many workers, as one worker of many threads, and half way."""
     shares = {(cores(), 1), (1, cores()), (max(1, cores() // 2), max(1, cores() // max(1, cores() // 2)))}
     for workers, threads in sorted(shares, reverse=True):
-        yield {"workers": workers, "threads": threads, "max_batch": 16}
+        yield {"workers": workers, "threads": threads, "max_batch": 16, INT8: 0}
 
 
 def measured(
@@ -92,7 +118,8 @@ def measured(
         servers = [stack.enter_context(started(folder, asked.system, requests[0], setting)) for setting in settings]
         for server in servers:
             closed_loop(server.port, requests, CLIENTS, 1.0)
-        for _ in range(asked.rounds):
+        for number in range(asked.rounds):
+            print(f"round {number + 1} of {asked.rounds}, {len(servers)} settings in turn", flush=True)
             for server, loads, lone in zip(servers, full, alone, strict=True):
                 loads.append(closed_loop(server.port, requests, CLIENTS, asked.seconds))
                 lone.append(closed_loop(server.port, requests, 1, 0.5))
@@ -102,12 +129,14 @@ def measured(
 def started(folder: Path, system: str, request: bytes, setting: dict[str, float]):
     env = {f"VISIONOPS__SERVING__{name.upper()}": str(int(setting[name])) for name in SHAPE}
     env |= {"VISIONOPS__SERVING__MAX_QUEUE": str(16 * CLIENTS), "VISIONOPS_SYSTEM": system}
-    log = folder / f"server-{'-'.join(str(int(setting[name])) for name in SHAPE)}.log"
+    if setting[INT8]:
+        env["VISIONOPS__SERVING__PRECISION"] = "int8"
+    log = folder / f"server-{'-'.join(str(int(value)) for value in setting.values())}.log"
     return ours(free_port(), int(setting["workers"]), folder, log, request, env)
 
 
 def row_of(setting: dict[str, float], loads: Sequence[Load], lone: Sequence[Load]) -> dict[str, float]:
-    row = {name: float(setting[name]) for name in SHAPE}
+    row = {name: float(setting[name]) for name in (*SHAPE, INT8)}
     row["per_second"] = round(statistics.median(load.per_second for load in loads), 1)
     row["p95_ms"] = round(statistics.median(load.percentile_ms(95) for load in loads), 1)
     row["lone_p50_ms"] = round(statistics.median(load.percentile_ms(50) for load in lone), 2)
@@ -115,20 +144,23 @@ def row_of(setting: dict[str, float], loads: Sequence[Load], lone: Sequence[Load
     return row
 
 
-def rank(row: dict[str, float]) -> tuple[float, float]:
-    """Requests a second, in steps of 3 % (less is noise); then the shorter lone request."""
-    return round(math.log(max(row["per_second"], 1e-9)) / math.log(1.03)), -row["lone_p50_ms"]
+def rank(row: dict[str, float]) -> tuple[float, float, float]:
+    """Requests a second, in steps of 3 % (less is noise); then the package's own precision; then the shorter lone request."""
+    return round(math.log(max(row["per_second"], 1e-9)) / math.log(1.03)), -row[INT8], -row["lone_p50_ms"]
 
 
 def profile_of(package: Package, best: dict[str, float], rows: list[dict[str, float]]) -> ServingProfile:
-    a_worker = best["per_second"] / best["workers"]
+    in_time = round(best["per_second"] / best["workers"] * QUEUE_S)
+    max_queue = max(ServingConfig().max_queue, QUEUE_BATCHES * int(best["max_batch"]), in_time)
     return ServingProfile(
         device=device_name(cores()),
         package_sha=package.package_sha,
+        engine=engine_name(own_serving(package)),
         workers=int(best["workers"]),
         threads=int(best["threads"]),
         max_batch=int(best["max_batch"]),
-        max_queue=min(4096, max(MIN_QUEUE, round(a_worker * QUEUE_S))),
+        int8=bool(best[INT8]),
+        max_queue=min(4096, max_queue),
         measured=tuple(rows),
     )
 
