@@ -20,7 +20,7 @@ export PREFECT_HOME := $(abspath $(STATE))/prefect
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit faults lint format train evaluate monitor release rollback loop serve keys trace queue blast history replay deploy lock tune-serving bench-serving soak bench-training bench-size bench-drift clean
+.PHONY: help setup demo test test-unit faults lint format train explore compare evaluate monitor release rollback loop serve keys trace queue blast history replay deploy lock tune-serving bench-serving soak bench-training bench-pretraining bench-size bench-drift clean score export bench-gradcam
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -40,8 +40,20 @@ demo: setup ## the whole spine on drawn leaves: train, gate, register, build, se
 train: setup ## train SYSTEM=… (SET="training.batch_size=16 …" overrides)
 	@$(PY) -m flows.train_model --system $(SYSTEM) $(foreach pair,$(SET),--set '$(pair)')
 
+explore: setup ## a page on the data of SYSTEM=…: findings, classes, near-duplicates, a map; trains nothing (SET= as in train)
+	@$(PY) -m flows.explore_data --system $(SYSTEM) $(foreach pair,$(SET),--set '$(pair)')
+
+compare: setup ## train the architectures of SYSTEM=…'s `compare` section, and which one to take (SET= as in train)
+	@$(PY) -m flows.compare_models --system $(SYSTEM) $(foreach pair,$(SET),--set '$(pair)')
+
 evaluate: setup ## a package (PACKAGE=folder, default the champion) of SYSTEM=… on its data as it is now
 	@$(PY) -m flows.evaluate_model --system $(SYSTEM) $(if $(PACKAGE),--package $(PACKAGE))
+
+score: setup ## images of FROM=folder, manifest (.csv, .parquet: column path) or s3://… by SYSTEM=…'s champion into TO=folder; a killed run goes on
+	@$(PY) -m flows.score_batch --system $(SYSTEM) --from '$(FROM)' --to '$(TO)' $(if $(PACKAGE),--package $(PACKAGE)) $(foreach pair,$(SET),--set '$(pair)')
+
+export: setup ## the champion of SYSTEM=… as files for elsewhere (PRECISIONS="onnx int8 tflite", TO=folder)
+	@$(PY) -m flows.export_model --system $(SYSTEM) $(if $(PRECISIONS),--precisions $(PRECISIONS)) $(if $(TO),--to '$(TO)') $(if $(PACKAGE),--package $(PACKAGE))
 
 monitor: setup ## judge what SYSTEM=…'s service answered since the last run: drift, its cause, what to do (SET= as in train)
 	@$(PY) -m flows.monitor_drift --system $(SYSTEM) $(foreach pair,$(SET),--set '$(pair)')
@@ -98,16 +110,22 @@ format: setup ## ruff, mending
 bench-training: setup ## training speed as ratios; last line is JSON
 	@$(PY) -m benchmarks.training
 
+bench-pretraining: setup ## what SimCLR gains at 10, 25 and 100 % of the labels of tomato_leaf (20 minutes); writes docs/pretraining.md; last line is JSON
+	@$(PY) -m benchmarks.pretraining --work $(VISIONOPS_STATE)/pretraining
+
+bench-gradcam: setup ## does the heat of /explain fall on the lesions? quickstart's champion, untrained networks, chance; last line is JSON
+	@$(PY) -m benchmarks.gradcam
+
 bench-size: setup ## time and memory of each stage at up to 60,000 images; writes docs/size.md; last line is JSON
 	@$(PY) -m benchmarks.size --work $(VISIONOPS_STATE)/size
 
 bench-drift: setup ## false alarms and power of the drift test beside Evidently's; writes docs/drift.md; last line is JSON
-	@$(PY) -m benchmarks.drift --work $(VISIONOPS_STATE)/drift
+	@OMP_NUM_THREADS=1 $(PY) -m benchmarks.drift --work $(VISIONOPS_STATE)/drift
 
-tune-serving: setup ## measure this device for SYSTEM=…'s champion and write the profile that its service takes up
+tune-serving: setup ## measure this device for SYSTEM=…'s champion (3 minutes, INT8 too where its gate passed) and write the profile that its service takes up
 	@$(PY) -m benchmarks.tune_serving --system $(SYSTEM)
 
-bench-serving: setup ## serving speed as ratios (12 minutes, wants the machine to itself); writes docs/serving-speed.md; last line is JSON
+bench-serving: setup ## serving speed as ratios (15 minutes, wants the machine to itself); writes docs/serving-speed.md; last line is JSON
 	@$(PY) -m benchmarks.serving --fresh
 
 soak: setup ## mixed traffic for MINUTES (5): does the service grow? last line is JSON

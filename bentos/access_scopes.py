@@ -1,5 +1,6 @@
 """Which scope each path needs. What is not named here does not exist for a client: BentoML's own pages included."""
 
+ADMIN = "admin"
 OPEN = "open"
 """No key: probes, metrics, and what the page and the docs are made of; nothing of anyone's."""
 
@@ -17,7 +18,7 @@ SCOPES: dict[str, str] = {
     "/predict": "predict",
     "/explain": "predict",
     "/feedback": "feedback",
-    "/release": "admin",
+    "/release": ADMIN,
 }
 UNDER: tuple[tuple[str, str], ...] = (("/web/", OPEN), ("/docs/", OPEN), ("/predictions/", "predict"))
 """The same for what lies under a folder."""

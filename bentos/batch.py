@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+AT_ONCE = 4
+"""Answers that are delivered in one turn of the event loop."""
 Run = Callable[[np.ndarray], Mapping[str, np.ndarray]]
 """images uint8 [N, S, S, 3] -> outputs by name, each [N, ...]."""
 Make = Callable[[], np.ndarray]
@@ -41,7 +43,7 @@ class Place:
         self._make: Make | None = None
         self.put_s = self._make_s = 0.0
         self.gone = False
-        """Its client left: it is dropped when its turn comes."""
+        """Its client left: it is dropped when its turn comes, and until then it holds no bytes."""
 
     def put(self, image: np.ndarray) -> None:
         """Hands in the image, uint8 [S, S, 3]. Once, from any thread."""
@@ -57,12 +59,21 @@ class Place:
         """After an answer that was an error: the same place may be put once more."""
         self.answer, self._make = self.answer.get_loop().create_future(), None
 
-    def make(self) -> None:
-        """In the engine's thread: its image is there after this. Raises what its making raises."""
-        if self._make is not None:
-            start_s = time.perf_counter()
-            self.image = self._make()
-            self._make_s = time.perf_counter() - start_s
+    def make(self) -> np.ndarray | None:
+        """In the engine's thread: its image, None when its client has just left. Raises what its making raises."""
+        make = self._make
+        if make is None:
+            return self.image
+        start_s = time.perf_counter()
+        self.image = image = make()
+        self._make_s = time.perf_counter() - start_s
+        return image
+
+    def leave(self) -> None:
+        """In the event loop: nobody waits for it any more. A line whose engine hangs keeps the place, so not its bytes."""
+        answer, self.gone, self._make = self.answer, True, None
+        if not answer.done() or answer.cancelled() or answer.exception() is not None:
+            self.image = None
 
     def queue_ms(self, start_s: float) -> float:
         """start_s: of the run."""
@@ -71,21 +82,27 @@ class Place:
 
 def answer_batch(run: Run, batch: Sequence[Place]) -> Iterator[tuple[Place, Answer]]:
     """In the engine's thread. Whose client has left by its turn gets none; one bad image never fails its neighbours."""
-    ready = []
+    ready, images = [], []
     for place in batch:
         if place.gone:
             continue
         try:
-            place.make()
-            ready.append(place)
+            image = place.make()
         except Exception as error:
             yield place, error
-    yield from zip(ready, _run_together(run, ready), strict=True)
+            continue
+        if image is not None:
+            ready.append(place)
+            images.append(image)
+    yield from zip(ready, _run_together(run, ready, images), strict=True)
 
 
 def deliver(answered: Sequence[tuple[Place, Answer]]) -> None:
-    """In the event loop."""
-    for place, answer in answered:
+    """In the event loop, a few in each of its turns: to write a whole batch's answers takes milliseconds, for which
+    everything else there would wait, a refusal as well."""
+    if len(answered) > AT_ONCE:
+        asyncio.get_running_loop().call_soon(deliver, answered[AT_ONCE:])
+    for place, answer in answered[:AT_ONCE]:
         if place.gone or place.answer.done():
             continue
         if isinstance(answer, Exception):
@@ -94,19 +111,20 @@ def deliver(answered: Sequence[tuple[Place, Answer]]) -> None:
             place.answer.set_result(answer)
 
 
-def _run_together(run: Run, batch: Sequence[Place]) -> Sequence[Answer]:
+def _run_together(run: Run, batch: Sequence[Place], images: Sequence[np.ndarray]) -> Sequence[Answer]:
     if not batch:
         return []
     try:
-        return _computed(run, batch)
+        return _computed(run, batch, images)
     except Exception as error:
         # It may be one image's fault: each goes again, alone.
-        return [error] if len(batch) == 1 else [_run_together(run, [place])[0] for place in batch]
+        alone = zip(batch, images, strict=True)
+        return [error] if len(batch) == 1 else [_run_together(run, [place], [image])[0] for place, image in alone]
 
 
-def _computed(run: Run, batch: Sequence[Place]) -> list[Batched]:
+def _computed(run: Run, batch: Sequence[Place], images: Sequence[np.ndarray]) -> list[Batched]:
     start_s = time.perf_counter()
-    outputs = run(np.stack([place.image for place in batch]))
+    outputs = run(np.stack(images))
     compute_ms = 1000 * (time.perf_counter() - start_s)
     if any(len(values) != len(batch) for values in outputs.values()):
         raise ValueError(f"the engine gave {[len(values) for values in outputs.values()]} for {len(batch)} images")

@@ -67,7 +67,7 @@ class Batcher:
         try:
             yield place
         finally:
-            place.gone = True
+            place.leave()
             self.held -= 1
             if self._empty is not None and self.held == 0:
                 self._empty.set()

@@ -25,7 +25,8 @@ class Canary:
     async def ask(self, lane: Lane, ask: Callable[[Lane], Awaitable[Result]]) -> Result:
         """lane: the challenger's. Raises `ImageError`, which is nobody's fault, and what `ask` raises of the champion.
 
-        A full queue is no failure of the challenger's: one client of many may have filled it.
+        A full queue is no failure of the challenger's: one client of many may have filled it. Nor is an image that the
+        champion fails on too.
         """
         failed: Exception | None = None
         try:
@@ -37,8 +38,16 @@ class Canary:
             self._told()[1].dropped(CANARY)
         except Exception as error:
             failed = error
-        result = await ask(self._router.lanes.champion)
+        try:
+            result = await ask(self._router.lanes.champion)
+        except (Overloaded, Closed, TimeoutError, asyncio.CancelledError):
+            # No place, or no time left: the image was never the matter, so the failure stays the challenger's.
+            self._tell(lane, failed, None)
+            raise
+        self._tell(lane, failed, result)
+        return result
+
+    def _tell(self, lane: Lane, failed: Exception | None, result: object) -> None:
         if failed is not None:
             served, pair_id = lane.served, result.fields["id"] if isinstance(result, Answered) else None
             self._failures.add(served.release, served.model, CANARY, in_words(failed), pair_id)
-        return result

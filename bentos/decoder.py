@@ -26,6 +26,8 @@ from vision.preprocess import ImageError, decode_opened, open_header, to_input
 
 LARGE_PIXELS = 4_000_000
 """From here on an image takes tens of milliseconds and waits in a line of its own (1080p has 2 million)."""
+LARGE_PROGRESSIVE = 1_000_000
+"""The same for a progressive JPEG, whose pixels cost three times as much, and more the more scans it has."""
 ENGINE_BYTES = 2**20
 """The engine's thread takes files up to here: even a header that is made to be long is soon read."""
 LARGE_SHARE = 2
@@ -64,7 +66,12 @@ class Sampler:
 
 
 class Large(Exception):
-    """An image of many pixels in a small file."""
+    """An image that takes long to decode, in a small file."""
+
+
+def is_large(header: Image.Image) -> bool:
+    """header: as `open_header` gives it."""
+    return header.width * header.height >= (LARGE_PROGRESSIVE if "progressive" in header.info else LARGE_PIXELS)
 
 
 class Decoder:
@@ -121,7 +128,7 @@ class Decoder:
             nonlocal decoded
             start_s = time.perf_counter()
             header = open_header(data, self._max_megapixels)
-            if header.width * header.height >= LARGE_PIXELS:
+            if is_large(header):
                 raise Large
             image = decode_opened(header)
             found = to_input(image, spec)
@@ -138,7 +145,7 @@ class Decoder:
         def small() -> Image.Image | Decoded:
             start_s = time.perf_counter()
             header = open_header(data, self._max_megapixels)
-            return header if header.width * header.height >= LARGE_PIXELS else finish(header, start_s)
+            return header if is_large(header) else finish(header, start_s)
 
         def finish(header: Image.Image, start_s: float) -> Decoded:
             image = decode_opened(header)

@@ -1,67 +1,25 @@
 """OpenVINO on the CPU: twice ONNX Runtime's speed where the processor computes in bfloat16 (STACK: ResNet-18 60 to 29)."""
 
 from collections.abc import Mapping
-from threading import local
 
 import numpy as np
 
 from bentos.engine import model_file
-from vision.errors import UserError
+from vision.export.runtime_openvino import openvino_run
 from vision.package import Package
-
-HINTS = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}
-"""What layers that are not quantised compute in."""
-UNPINNED = {"ENABLE_CPU_PINNING": False}
-"""With pinning, the workers of one machine would all take the same first cores. For every model that is compiled: threads
-that one has pinned are used for the next, whatever that asks for.
-"""
 
 
 class OpenVinoEngine:
     name = "openvino"
 
     def __init__(self, package: Package, precision: str = "auto", threads: int = 0) -> None:
-        """`auto`: bfloat16 where the processor has it in hardware (AMX, avx512_bf16), else float32. threads: 0 for all.
+        """`auto`: bfloat16 where the processor has it in hardware, else float32. threads: 0 for all.
 
         Raises `UserError` for bfloat16 on a processor that would only imitate it.
         """
-        import openvino
-
-        core = openvino.Core()
-        model = core.read_model(package.folder / model_file(package, precision))
+        path = package.folder / model_file(package, precision)
         self.package = package
-        self.precision = self._precision(core, model, precision)
-        options = {
-            "INFERENCE_PRECISION_HINT": HINTS[self.precision],
-            "INFERENCE_NUM_THREADS": threads,
-            "NUM_STREAMS": 1,
-            **UNPINNED,
-        }
-        self._compiled = core.compile_model(model, "CPU", options)
-        self._names = tuple(output.any_name for output in self._compiled.outputs)
-        self._local = local()
+        self._run, self.precision = openvino_run(path, precision, threads)
 
     def predict(self, images: np.ndarray) -> Mapping[str, np.ndarray]:
-        """Each thread has a request of its own: one request can't run twice at a time."""
-        request = getattr(self._local, "request", None)
-        if request is None:
-            request = self._local.request = self._compiled.create_infer_request()
-        found = request.infer([np.ascontiguousarray(images)], share_inputs=True)
-        return dict(zip(self._names, found.values(), strict=True))
-
-    @staticmethod
-    def _precision(core, model, wanted: str) -> str:
-        """What OpenVINO itself would take on this processor tells whether bfloat16 is in hardware."""
-        if wanted in ("float32", "int8"):
-            return wanted
-        probe = core.compile_model(model, "CPU", {"INFERENCE_NUM_THREADS": 1, **UNPINNED})
-        chosen = probe.get_property("INFERENCE_PRECISION_HINT")
-        if chosen.get_type_name() == "bf16":
-            return "bfloat16"
-        if wanted == "bfloat16":
-            raise UserError(
-                "serving.precision = bfloat16, and this processor has no bfloat16",
-                "a processor with AMX or avx512_bf16",
-                "set serving.precision: auto",
-            )
-        return "float32"
+        return self._run(images)

@@ -47,7 +47,7 @@ class Predictor:
 
         The lane is chosen once: a release that comes meanwhile doesn't touch this answer.
         """
-        lanes, lane = self.router.lanes, self._lane_of(asked.client, asked.explain)
+        lanes, lane = self.router.lanes, self._lane_of(asked.client, data, asked.explain)
         with self._counted():
             answered = await self._ask(lane, lambda lane: self._answer(lane, data, asked))
         fields = answered.fields
@@ -70,7 +70,7 @@ class Predictor:
 
     async def explain(self, data: bytes, client: Client | None = None) -> bytes:
         """A PNG, see `Lane.explain`, of the model that answers this client. Raises `ImageError`, `Overloaded`."""
-        lane = self._lane_of(client, explain=True)
+        lane = self._lane_of(client, data, explain=True)
         with self._counted():
             return await self._ask(lane, lambda lane: self.decoder.aside(lane.explain, data))
 
@@ -84,8 +84,8 @@ class Predictor:
         await lanes.champion.close()
         self.decoder.close()
 
-    def _lane_of(self, client: Client | None, explain: bool) -> Lane:
-        lane = self.router.lane_of(client)
+    def _lane_of(self, client: Client | None, data: bytes, explain: bool) -> Lane:
+        lane = self.router.lane_of(client, data)
         return self.lane if explain and not lane.explains else lane
 
     def _ask(self, lane: Lane, ask: Callable[[Lane], Awaitable[Result]]) -> Awaitable[Result]:

@@ -89,7 +89,7 @@ def refusal(error: Exception) -> Refused | None:
     return None
 
 
-def answer_error(request: Request, error: Exception) -> Response:
+async def answer_error(request: Request, error: Exception) -> Response:
     """For every error that `refusal` knows. What the predictor refused, it has counted itself."""
     refused = refusal(error)
     if isinstance(error, Refused) and refused.status not in COUNTED:
@@ -106,7 +106,7 @@ def error_entry(error: Exception) -> dict[str, Any]:
     return ErrorAnswer(error=refused.problem).model_dump()
 
 
-def answer_http_error(request: Request, error: HTTPException) -> Response:
+async def answer_http_error(request: Request, error: HTTPException) -> Response:
     """Starlette's own refusals (wrong method, malformed form) in the same form."""
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         allowed = f"the methods {(error.headers or {}).get('Allow', 'that the endpoint has')}"
@@ -116,12 +116,12 @@ def answer_http_error(request: Request, error: HTTPException) -> Response:
     return json_answer(ErrorAnswer(error=problem), error.status_code, dict(error.headers or {}))
 
 
-def answer_fault(_: Request, __: Exception) -> Response:
+async def answer_fault(_: Request, __: Exception) -> Response:
     """Our fault: the log has the trace, the client gets none of it."""
     return json_answer(ErrorAnswer(error=FAULT), HTTPStatus.INTERNAL_SERVER_ERROR)
 
 
-def answer_gone(_: Request, __: ClientDisconnect) -> Response:
+async def answer_gone(_: Request, __: ClientDisconnect) -> Response:
     """The client left before its request was whole; nobody reads this."""
     return Response(status_code=HTTPStatus.BAD_REQUEST)
 

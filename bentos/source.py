@@ -8,10 +8,10 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from bentos.resources import cores
+from bentos.resources import cores, engine_name
 from configs.load import environment_overrides, settings
 from configs.paths import StatePaths
-from configs.profile import device_name, read_profile
+from configs.profile import ServingProfile, device_name, read_profile
 from configs.serving import ServingConfig
 from configs.yaml_files import Layer, merged
 from vision.errors import UserError
@@ -136,7 +136,8 @@ def _serving(config: dict[str, Any], path: Path, package_sha: str) -> ServingCon
     last year must be servable though training's settings have changed since."""
     own, here = config.get("serving", {}), environment_overrides().get("serving", {})
     profile = read_profile(state_folder(), device_name(cores()), package_sha)
-    layers = [Layer("environment", here), Layer("profile", profile.serving if profile else {}), Layer(str(path), own)]
+    measured = profile.serving if profile and _measured_engine(profile, {**own, **here}) else {}
+    layers = [Layer("environment", here), Layer("profile", measured), Layer(str(path), own)]
     try:
         return ServingConfig.model_validate(merged(layers))
     except ValidationError as error:
@@ -148,6 +149,12 @@ def _serving(config: dict[str, Any], path: Path, package_sha: str) -> ServingCon
             "settings that this version of the service knows",
             "correct the variable, or export the model again (make export), or serve it with the version that made it",
         ) from None
+
+
+def _measured_engine(profile: ServingProfile, asked: dict[str, Any]) -> bool:
+    """Is what was measured the engine that will run?"""
+    wanted = ServingConfig.model_construct(engine=asked.get("engine", "auto"))
+    return profile.engine in (None, engine_name(wanted))
 
 
 def _cards(folder: Path) -> dict[str, Card]:

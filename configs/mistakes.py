@@ -56,7 +56,9 @@ def _sentence(
     if kind == "missing":
         return f"{_file(layers)}: {_dotted(path)} is missing", _words(node, schema)
     if kind == "extra_forbidden":
-        names = _walk(schema, detail["loc"][:-1])[1].get("properties", {})
+        node = _walk(schema, detail["loc"][:-1])[1]
+        branches = [_resolved(branch, schema) for branch in node.get("anyOf", [node])]  # a section that may be null
+        names = [name for branch in branches for name in branch.get("properties", {})]
         return f"{_place(path, layers)}: unknown key {_dotted(path)} = {_value(path, detail['input'])}", (
             f"{nearest(key, names)}one of {', '.join(names)}"
         )

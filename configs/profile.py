@@ -3,7 +3,7 @@
 import platform
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
 
@@ -19,15 +19,20 @@ class ServingProfile(Section):
 
     device: str
     package_sha: str
+    engine: str | None = None
+    """That was measured: another one (a GPU's, on the same processor) wants other settings. None in older profiles."""
     workers: Annotated[int, Field(ge=1)]
     threads: Annotated[int, Field(ge=1)]
     max_batch: Annotated[int, Field(ge=1, le=256)]
     max_queue: Annotated[int, Field(ge=1, le=4096)]
+    int8: bool = False
+    """INT8 was the fastest here; else the package's own precision stays."""
     measured: tuple[dict[str, float], ...] = ()
 
     @property
-    def serving(self) -> dict[str, int]:
-        return self.model_dump(include={"workers", "threads", "max_batch", "max_queue"})
+    def serving(self) -> dict[str, Any]:
+        precision = {"precision": "int8"} if self.int8 else {}
+        return self.model_dump(include={"workers", "threads", "max_batch", "max_queue"}) | precision
 
 
 def device_name(cores: int) -> str:

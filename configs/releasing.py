@@ -21,13 +21,12 @@ class ReleaseConfig(Section):
     error_level: Share = 0.05
     """Chance that a good challenger is taken back, over all tests and all looks at the evidence together.
 
-    How likely a bad one is to get through depends on how bad it is and on the two numbers above: docs/serving.md.
+    How likely a bad one is to get through depends on how bad it is and on the two numbers above: docs/releasing.md.
     """
     max_disagreement: Share = 0.3
-    """A challenger that answers otherwise more often than this waits for labels, and is taken back unless they show
-    that it is the better one."""
+    """A challenger that answers otherwise more often than this waits for labels to show that it is the better one."""
     disagreement_labels: Annotated[int, Field(ge=10)] = 50
-    """Labelled pairs after which labels have had their say on a disagreement."""
+    """Labelled pairs from which on it is taken back, unless it was right more often on them."""
     max_failures: Share = 0.01
     """Share of images that a challenger may fail on."""
     max_latency_ratio: Annotated[float, Field(gt=1)] = 1.5

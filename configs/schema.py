@@ -5,14 +5,17 @@ import json
 from typing import Literal
 
 import yaml
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from configs.comparing import CompareConfig
 from configs.contract import ContractConfig
 from configs.labelling import LabelQueueConfig
 from configs.monitoring import MonitorConfig
 from configs.releasing import ReleaseConfig
 from configs.retraining import RetrainingConfig
 from configs.serving import ServingConfig
+from configs.tracking import TrackingConfig
+from configs.tuning import TuningConfig, check_space
 from vision.data.config import DataConfig
 from vision.evaluation.config import EvaluationConfig, GateConfig
 from vision.export.config import ExportConfig
@@ -20,6 +23,7 @@ from vision.models.config import ModelConfig
 from vision.package import Card, InputSpec
 from vision.settings import Section
 from vision.training.config import TrainingConfig
+from vision.training.pretraining import PretrainingConfig
 
 
 class SystemConfig(Section):
@@ -34,7 +38,13 @@ class SystemConfig(Section):
     contract: ContractConfig = ContractConfig()
     input: InputSpec
     model: ModelConfig = ModelConfig()
+    pretraining: PretrainingConfig | None = None
+    """Given exactly when `model.weights` is simclr."""
     training: TrainingConfig
+    tuning: TuningConfig | None = None
+    """Given: a search comes before the training, which takes what it found."""
+    compare: CompareConfig = CompareConfig()
+    tracking: TrackingConfig = TrackingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     export: ExportConfig = ExportConfig()
     gate: GateConfig = GateConfig()
@@ -44,6 +54,33 @@ class SystemConfig(Section):
     release: ReleaseConfig = ReleaseConfig()
     label_queue: LabelQueueConfig = LabelQueueConfig()
     cards: dict[str, Card] = {}
+
+    @model_validator(mode="after")
+    def gate_holds_slices_that_there_are(self):
+        if unknown := sorted(set(self.gate.slices) - set(self.evaluation.slices)):
+            known = ", ".join(self.evaluation.slices) or "none"
+            raise ValueError(f"gate.slices names {', '.join(unknown)}; evaluation.slices has {known}")
+        return self
+
+    @model_validator(mode="after")
+    def tuning_tries_what_is_allowed(self):
+        if self.tuning is not None:
+            check_space(self.tuning, self.model, self.training)
+        return self
+
+    @model_validator(mode="after")
+    def pretraining_is_what_the_model_starts_from(self):
+        if (self.model.weights == "simclr") != (self.pretraining is not None):
+            section = "none" if self.pretraining is None else "one"
+            raise ValueError(
+                "a section `pretraining` goes with model.weights simclr, and with nothing else; "
+                f"got weights {self.model.weights} and {section}"
+            )
+        views_px = self.pretraining.side_px if self.pretraining else None
+        most_px = self.input.side_px if self.input.crop == "squash" else self.input.resize_px
+        if views_px is not None and views_px > most_px:
+            raise ValueError(f"pretraining.side_px must be at most {most_px}, which the cache stores, got {views_px}")
+        return self
 
 
 def config_sha(config: Section) -> str:

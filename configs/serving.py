@@ -18,11 +18,11 @@ class ServingConfig(Section):
     engine: EngineName = "auto"
     """`auto`: torch where it is installed and sees a GPU, else OpenVINO, else ONNX Runtime."""
     precision: Precision = "auto"
-    """`auto`: bfloat16 where the device computes in it, else float32. `int8` is used by name only."""
+    """`auto`: bfloat16 where the device computes in it, else float32. `int8` by name or by a tuned profile."""
     batching: Literal["adaptive", "bentoml"] = "adaptive"
     """`adaptive`: whatever waits when the engine becomes free. `bentoml`: BentoML's own dispatcher, to compare."""
     max_batch: Annotated[int, Field(ge=1, le=256)] = 16
-    max_queue: Annotated[int, Field(ge=1, le=4096)] = 48
+    max_queue: Annotated[int, Field(ge=1, le=4096)] = 40
     """Images that one worker has accepted and not answered; the next request gets 429."""
     workers: Annotated[int, Field(ge=0, le=256)] = 0
     """Server processes; 0: one for each core on a CPU."""

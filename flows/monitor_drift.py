@@ -12,6 +12,7 @@ from tasks.judge_window import judge_window
 from tasks.monitor_end import ended, trained, waiting
 from tasks.request_training import act_on, act_on_labels, count_labels, left_to_train, send_requests
 from tasks.run import open_run
+from tasks.score_estimates import score_estimates
 from tasks.windows import read_window, tidy_records
 
 
@@ -25,13 +26,13 @@ def monitor_drift(
     """
     run = open_run(system, overrides, reason, registry=False)
     with run.single_flight("monitor"):
-        window, labels = read_window(run), count_labels(run)
+        window, labels, scored = read_window(run), count_labels(run), score_estimates(run)
         if window.enough:
             verdict = act_on(run, judge_window(run, window), labels)
             outcome = publish_window(run, window, verdict)
         else:
             outcome = waiting(run, window)
-        outcome = ended(outcome, act_on_labels(run, labels))
+        outcome = ended(outcome, *scored, act_on_labels(run, labels))
         send_requests(run)
         outcome = ended(outcome, tidy_records(run))
     with left_to_train(run) as requests:

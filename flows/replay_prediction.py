@@ -13,8 +13,7 @@ from configs.serving import ServingConfig
 from vision.edge import AGAINST, DONE, guarded
 from vision.errors import UserError
 from vision.package import Package, open_package
-from vision.records import made_at_ms
-from vision.records_find import find_record
+from vision.records_find import known_record
 from vision.replay import Replay, replay
 
 
@@ -51,7 +50,7 @@ def replay_prediction(prediction_id: str, image: Path, system: str) -> Replay:
     from vision.preprocess import ImageError
 
     paths = StatePaths(settings().state)
-    record = _record(paths, prediction_id, system)
+    record = known_record(paths.records(system), prediction_id)
     package = _package(paths, record, system)
     try:
         # This one value only: the rest of an old package's config may be of another schema.
@@ -62,19 +61,6 @@ def replay_prediction(prediction_id: str, image: Path, system: str) -> Replay:
         raise UserError(f"{image}: {error.strerror}", "the image file that was sent", "check the path") from None
     except ImageError as error:
         raise UserError(f"{image}: {error}", "the image file that was sent", "check the file") from None
-
-
-def _record(paths: StatePaths, prediction_id: str, system: str) -> dict:
-    allowed = f"the prediction_id of an answer whose record lies in {paths.records(system)}"
-    do = "check the id and --system; records are kept for serving.keeping.records_days"
-    try:
-        made_at_ms(prediction_id)
-    except ValueError:
-        raise UserError(f"{prediction_id!r} is no prediction id", allowed, do) from None
-    record = find_record(paths.records(system), prediction_id)
-    if record is None:
-        raise UserError(f"no record of prediction {prediction_id}", allowed, do)
-    return record
 
 
 def _package(paths: StatePaths, record: dict, system: str) -> Package:

@@ -12,10 +12,9 @@ from configs.paths import StatePaths
 from configs.places import places_of
 from tasks.audit import read_audit
 from vision.edge import AGAINST, DONE, guarded
-from vision.errors import UserError
-from vision.passport import Passport, trace
+from vision.passport import Passport, join
 from vision.passport_check import Stores, check_passport
-from vision.records import made_at_ms
+from vision.records_find import known_record
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -65,16 +64,7 @@ def in_service(passport: Passport, system: str) -> list[str]:
 def passport_of(prediction_id: str, system: str) -> Passport:
     """Raises `UserError` for an id that is none, or that no record of `system` has."""
     places = places_of(StatePaths(settings().state), system)
-    allowed = f"the prediction_id of an answer whose record lies in {places.records}"
-    do = "check the id and --system; records are kept for serving.keeping.records_days"
-    try:
-        made_at_ms(prediction_id)
-    except ValueError:
-        raise UserError(f"{prediction_id!r} is no prediction id", allowed, do) from None
-    found = trace(prediction_id, places)
-    if found is None:
-        raise UserError(f"no record of prediction {prediction_id}", allowed, do)
-    return found
+    return join(known_record(places.records, prediction_id), places)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from prefect import flow
 from prefect.states import Completed, Failed, State
 
 from flows.command import main
+from tasks.analyse import analyse
 from tasks.bento import build, smoke
 from tasks.cache import cache
 from tasks.describe import describe
@@ -15,6 +16,7 @@ from tasks.export import export
 from tasks.gate import gate
 from tasks.ingest import ingest
 from tasks.known_training import known_training
+from tasks.pretrain import pretrain
 from tasks.ray_session import ray_session
 from tasks.register import assign_alias, register
 from tasks.report import publish, reject
@@ -22,6 +24,7 @@ from tasks.run import open_run
 from tasks.split import split
 from tasks.train import train
 from tasks.trained import Trained
+from tasks.tune import tune
 from tasks.validate import validate
 
 
@@ -34,7 +37,9 @@ def train_model(
 ) -> State:
     """Trains `system`. Ends Completed, Completed as Rejected (lost gate or smoke test), or Failed (broken contract, fault)."""
     run = open_run(system, overrides, reason, window)
-    with run.single_flight(), ray_session(), known_training(run):
+    with run.single_flight(), ray_session(), known_training(run) as training:
+        if training.before:
+            return Completed(name="Known", data={"text": training.before}, message=training.before)
         dataset = ingest(run)
         manifest = describe(run, dataset)
         splits = split(run, manifest)
@@ -43,11 +48,14 @@ def train_model(
         if not contract.made["verdict"]["passed"]:
             return Failed(name="ContractFailed", message=reject(run, dataset, splits, contract, pictures))
         images = cache(run, splits)
-        model = train(run, dataset, images)
+        backbone = pretrain(run, dataset, images)
+        run = tune(run, dataset, images, backbone)
+        model = train(run, dataset, images, backbone)
         evaluation = evaluate(run, dataset, images, model)
+        analysis = analyse(run, dataset, images, model, evaluation)
         trained = Trained(
             dataset=dataset, manifest=manifest, splits=splits, contract=contract,
-            pictures=pictures, cache=images, model=model, evaluation=evaluation,
+            pictures=pictures, cache=images, model=model, evaluation=evaluation, analysis=analysis,
         )  # fmt: skip
         package = export(run, trained)
         verdict = gate(run, trained, package)
@@ -57,6 +65,8 @@ def train_model(
         bento = build(run, package, version)
         alias = assign_alias(run, version, smoke(run, package, bento))
         outcome = publish(run, trained, package, verdict, bento, alias)
+        if alias.passed:
+            training.passed()
         return Completed(name="Completed" if alias.passed else "Rejected", data=outcome, message=alias.reason)
 
 

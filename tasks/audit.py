@@ -5,6 +5,8 @@ from typing import Any
 
 from sqlalchemy import Column, Integer, MetaData, String, Table, create_engine, insert, select
 
+from tasks.tables import make_tables
+
 METADATA = MetaData()
 WHY_CHARS = 2000
 AUDIT = Table(
@@ -24,7 +26,7 @@ def write_audit(url: str, row: dict[str, Any]) -> int:
     """Appends {system, what, version, package_sha, who, why} and returns its number. `url`: SQLAlchemy's."""
     engine = create_engine(url)
     try:
-        METADATA.create_all(engine)
+        make_tables(engine, METADATA)
         with engine.begin() as connection:
             return connection.execute(insert(AUDIT).values(stamped(row))).inserted_primary_key[0]
     finally:
@@ -40,7 +42,7 @@ def read_audit(url: str, system: str) -> list[dict[str, Any]]:
     """The system's rows, oldest first."""
     engine = create_engine(url)
     try:
-        METADATA.create_all(engine)
+        make_tables(engine, METADATA)
         with engine.connect() as connection:
             rows = connection.execute(select(AUDIT).where(AUDIT.c.system == system).order_by(AUDIT.c.no))
             return [dict(row._mapping) for row in rows]

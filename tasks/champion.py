@@ -9,6 +9,7 @@ from tasks.run import Run
 from tasks.tracking import CHAMPION, alias_version
 from vision.errors import ClearError, MachineError
 from vision.package import Package, open_package
+from vision.release import ReleasedModel, package_folder
 from vision.settings import Section
 
 
@@ -24,6 +25,18 @@ def open_champion(run: Run) -> RegisteredPackage | None:
         return None
     folder = fetch_package(run, version.version, version.package_sha)
     return RegisteredPackage(version=version.version, package=open_package(folder, version.package_sha))
+
+
+def whole(run: Run, model: ReleasedModel) -> ReleasedModel:
+    """The same model, whose package is here unchanged, fetched where it is gone: no service could take up another.
+
+    Raises `UserError` or `MachineError` where it is damaged, or not to be had.
+    """
+    folder = package_folder(run.release_file, model)
+    if not folder.is_dir():
+        folder = fetch_package(run, model.version, model.package_sha)
+    open_package(folder, model.package_sha)
+    return model
 
 
 def fetch_package(run: Run, version: int, package_sha: str) -> Path:

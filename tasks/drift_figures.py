@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from configs.monitoring import MonitorConfig
 from tasks.judge_window import UNITS, headline
-from tasks.monitor_state import WindowVerdict
+from tasks.monitor_state import WindowScore, WindowVerdict
 from tasks.request_training import told
 from vision.evaluation.report import Figure, Table
 from vision.evaluation.style import percent
@@ -68,7 +68,8 @@ def _own_rates(verdict: WindowVerdict) -> list[Figure]:
     rates = verdict.false_alarms
     if rates is None:
         return []
-    meaning = f"{rates.alarms} of {rates.windows:,} windows without drift"
+    by = ", ".join(f"{cause.replace('_', ' ')} {count}" for cause, count in rates.causes.items())
+    meaning = f"{rates.alarms} of {rates.windows:,} windows without any change, all of them labelled{by and f': {by}'}"
     interval = f"{rates.low:.2%} to {rates.high:.2%}"
     sizes = f"windows of {rates.rows}; independent ones: {rates.per_alarm:.2g}, at most {rates.per_alarm_at_most:.2g}"
     return [
@@ -92,7 +93,7 @@ def tests_table(verdict: WindowVerdict, views: dict[str, str]) -> Table:
     note = (
         f"Permutation tests on {verdict.drift.rows:,} rows of the window and {verdict.drift.reference_rows:,} of the reference. "
         "sd: standard deviations of the reference; V: Cramér's V; MMD: maximum mean discrepancy. Smallest found: the shift that "
-        "19 of 20 windows of this size show (of a category: rows that turn into the commonest class). Evidently's column decides nothing."
+        "19 of 20 windows of this size show (of a category: rows that turn into the rarest class). Evidently's column decides nothing."
     )
     return Table(title="What was tested", columns=columns, rows=rows, note=note)
 
@@ -126,6 +127,28 @@ def history_table(windows: Sequence[WindowVerdict]) -> Table:
     )  # fmt: skip
     columns = ("window", "judged (UTC)", "records", "version", "p", "verdict", "training")
     return Table(title="The latest windows", columns=columns, rows=rows)
+
+
+def scores_table(scores: Sequence[WindowScore]) -> Table:
+    """scores: the latest first; each with labels enough."""
+    rows, held = [], 0
+    for one in scores[:SHOWN_WINDOWS]:
+        estimate, labelled, score = one.scored.estimate, one.scored.labelled, one.scored.score
+        held += score.covered
+        rows.append((
+            str(one.no), str(one.model_version), *map(_interval, (estimate, labelled)), f"{score.labels:,}",
+            f"{100 * score.error:+.1f}", "yes" if score.covered else "no",
+        ))  # fmt: skip
+    columns = ("window", "version", "estimated", "labelled", "labels", "error, points", "in the interval")
+    note = (
+        f"Right answers as estimated without labels, and as labels that came later say, at equal confidence. In {held} of "
+        f"{len(rows)} windows the estimate's interval holds what the labels say."
+    )
+    return Table(title="Estimates beside labels that came later", columns=columns, rows=tuple(rows), note=note)
+
+
+def _interval(estimate: Estimate) -> str:
+    return f"{percent(estimate.value)} ({percent(estimate.low)} to {percent(estimate.high)})"
 
 
 def limitations(verdict: WindowVerdict) -> tuple[str, ...]:

@@ -11,12 +11,12 @@ from prefect import task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
-from tasks.drift_figures import evidence_table, figures, history_table, limitations, summary, tests_table
+from tasks.drift_figures import evidence_table, figures, history_table, limitations, scores_table, summary, tests_table
 from tasks.evidently_report import PAGE as EVIDENTLY
 from tasks.evidently_report import Workspace, write_evidently
 from tasks.judge_window import evidence_words, headline, read_reference
 from tasks.monitor_end import ALARM, CHANGED, QUIET
-from tasks.monitor_state import VERDICT, MonitorFolder, WindowVerdict, status_of
+from tasks.monitor_state import SCORED_WINDOWS, VERDICT, MonitorFolder, WindowVerdict, status_of
 from tasks.request_training import told
 from tasks.run import Run
 from tasks.windows import Window, champion_package, finish_window
@@ -32,7 +32,7 @@ HISTORY = 30
 def publish_window(run: Run, window: Window, verdict: WindowVerdict) -> dict[str, Any]:
     """Page, artifacts, MLflow, `verdict.json`, `status.json`, and last the watermark. Returns what the command prints."""
     folder = MonitorFolder(run)
-    reference = read_reference(champion_package(run, window.release))
+    reference = read_reference(champion_package(run, window.release).folder)
     shown = sample(window.table, run.config.monitor.max_rows, window.no)
     workspace = Workspace(folder.evidently, run.config.system, run.config.monitor.kept_reports)
     known = sample(reference, run.config.monitor.max_rows, window.no)
@@ -52,12 +52,17 @@ def publish_window(run: Run, window: Window, verdict: WindowVerdict) -> dict[str
 
 
 def _report(run: Run, verdict: WindowVerdict, before: list[WindowVerdict], views: dict[str, str]) -> RunReport:
-    words = headline(verdict)
+    words, folder = headline(verdict), MonitorFolder(run)
     said = (
         (*evidence_words(verdict), f"to do: {verdict.diagnosis.action}") if verdict.changed else evidence_words(verdict)
     )
     asked = (told(verdict.request), verdict.reason) if verdict.alarm else ()
-    tables = (tests_table(verdict, views), evidence_table(verdict), history_table([verdict, *before]))
+    tables = (
+        tests_table(verdict, views),
+        evidence_table(verdict),
+        history_table([verdict, *before]),
+        scores_table(folder.scores(SCORED_WINDOWS)),
+    )
     links = {"Evidently's report": f"./{EVIDENTLY}"} if views else {}
     return RunReport(
         title=f"{run.config.title}: window {verdict.no}",
@@ -68,7 +73,7 @@ def _report(run: Run, verdict: WindowVerdict, before: list[WindowVerdict], views
         figures=figures(verdict, run.config.monitor),
         tables=tuple(table for table in tables if table.rows),
         limitations=limitations(verdict),
-        links=links | {"history in Evidently's UI": f"evidently ui --workspace {MonitorFolder(run).evidently}"},
+        links=links | {"history in Evidently's UI": f"evidently ui --workspace {folder.evidently}"},
         lineage={"package": verdict.package_sha, "model version": str(verdict.model_version)},
     )  # fmt: skip
 
@@ -105,7 +110,7 @@ def _artifacts(run: Run, report: RunReport, page: Path, verdict: WindowVerdict) 
 def _log_in_mlflow(run: Run, verdict: WindowVerdict, folder: Path) -> None:
     """A run of its own, `monitor_<no>`. What is served is watched also while the registry is away."""
     try:
-        tracker, key = run.tracker(), f"monitor-{verdict.package_sha}-{verdict.no}"
+        tracker, key = run.tracker(), f"monitor-{verdict.name}"
         tags = {
             "package_sha": verdict.package_sha,
             "cause": verdict.diagnosis.cause,
@@ -135,7 +140,7 @@ def _text(run: Run, window: Window, verdict: WindowVerdict, page: Path) -> str:
     rates = verdict.false_alarms
     if rates:
         lines.append(
-            f"  measured  false alarms in {rates.rate:.2%} of windows without drift (95 %: {rates.low:.2%} to {rates.high:.2%}), "
+            f"  measured  false alarms in {rates.rate:.2%} of windows without any change (95 %: {rates.low:.2%} to {rates.high:.2%}), "
             f"{rates.per_alarm:.2g} after k of n"
         )
     return "\n".join([*lines, f"  report    {page}"])

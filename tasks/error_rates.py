@@ -9,8 +9,13 @@ from pydantic import ValidationError
 from tasks.monitor_state import MonitorFolder, write_durably
 from tasks.run import Run
 from vision.lineage import sha256_json, source_sha
-from vision.monitoring.columns import MIN_ROWS
-from vision.monitoring.error_rates import DetectableShift, FalseAlarms, detectable_shift, measure_false_alarms
+from vision.monitoring.error_rates import (
+    DetectableShift,
+    FalseAlarms,
+    can_be_halved,
+    detectable_shift,
+    measure_false_alarms,
+)
 from vision.package import Package
 from vision.settings import Section
 
@@ -18,7 +23,9 @@ SIZES = (50, 75, 100, 150, 200, 300, 500, 700, 1000, 1500, 2000, 3000, 5000)
 """Windows are measured as the next smaller of these: a window of 213 is no other thing than one of 200."""
 SEED = 0
 POWER_WINDOWS = 40
-DECISIVE = {"alpha", "permutations", "max_rows", "null_windows", "alarm_windows", "of_windows"}
+DECISIVE = {
+    "alpha", "permutations", "max_rows", "null_windows", "alarm_windows", "of_windows", "accuracy_drop", "min_labels",
+}  # fmt: skip
 """Settings that the rates hang on."""
 
 
@@ -37,7 +44,7 @@ def measured_error_rates(run: Run, package: Package, reference: pd.DataFrame, ro
         return known
     print(f"  measuring this monitor's own error rates in windows of {size} (once for this package)", flush=True)
     found, power = ErrorRates(key=key), min(POWER_WINDOWS, config.null_windows)
-    if len(reference) >= 2 * MIN_ROWS:
+    if can_be_halved(reference):
         found = ErrorRates(
             key=key,
             false_alarms=measure_false_alarms(reference, size, config, windows=config.null_windows, seed=SEED),

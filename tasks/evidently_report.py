@@ -3,6 +3,7 @@
 import json
 import logging
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -76,8 +77,11 @@ def _add_to_workspace(snapshot, workspace: Workspace, name: str) -> None:
     project = found[0] if found else store.create_project(workspace.project)
     index = workspace.folder / INDEX
     runs = json.loads(index.read_text()) if index.is_file() else {}
-    for old in [name] * (name in runs) + list(runs)[: max(0, len(runs) - workspace.kept)]:
-        store.delete_run(project.id, runs.pop(old))
+    oldest = list(runs)[: max(0, len(runs) - workspace.kept)]
+    for old in dict.fromkeys([name] * (name in runs) + oldest):
+        with suppress(FileNotFoundError):  # A killed run had deleted it, and had not yet written so.
+            store.delete_run(project.id, runs[old])
+        del runs[old]
     runs[name] = str(store.add_run(project.id, snapshot).id)
     write_json(index, runs)
 

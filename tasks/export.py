@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from tasks.compare import comparison_key, known_comparison
 from tasks.evaluate import trained_model
 from tasks.export_int8 import export_int8, read_spec
+from tasks.parity import check_runtimes
 from tasks.run import Run
 from tasks.split import SPLITS
 from tasks.stage_task import stage_task
@@ -20,47 +22,50 @@ from vision.evaluation.config import EvaluationConfig
 from vision.lineage import PROJECT
 from vision.package import Int8, Spec, open_package, sha256_file
 
-PARITY_IMAGES = 64
 GOLDEN_IMAGES = 8
+MODULES = ("assemble", "onnx", "explain", "int8", "int8_gate", "parity", "reference", "runtime", "runtime_openvino")
 
 
 @stage_task("export", tags=["export"])
 def export(run: Run, trained: Trained) -> StageResult:
-    """The sealed package, and `made`: package_sha (None when parity failed), parity, metrics."""
+    """The sealed package, and `made`: package_sha (None when parity failed), parity, parity_rows, metrics, int8."""
 
     def work(folder):
-        from vision.export.parity import check_parity
+        from vision.export.reference import pick_golden
         from vision.export.runtime import onnx_run, torch_run
-        from vision.kinds import answering
 
         served = trained_model(run, trained.dataset, trained.model)
         files = _export_graphs(run, trained, served, folder)
-        exported, images = onnx_run(files["model.onnx"]), trained.crops("test")
-        parity = check_parity(torch_run(served), exported, images[:PARITY_IMAGES], answering(run.config.kind))
-        measured = _measured_once(folder, lambda: _measure(exported, images, run.config.evaluation, files))
-        metrics = trained.evaluation.made["metrics"] | measured
-        made = {"parity": parity.model_dump(mode="json"), "metrics": metrics}
-        if not parity.passed:
-            return {"package_sha": None, **made}
+        exported = onnx_run(files["model.onnx"])
+        golden = pick_golden(trained.rows("test"), GOLDEN_IMAGES)
+        parity = check_runtimes(run, trained, torch_run(served), files["model.onnx"], golden)
+        measured = _measured_once(folder, lambda: _measure(exported, trained, run.config.evaluation, files))
+        made = {"package_sha": None, **parity, "metrics": trained.evaluation.made["metrics"] | measured}
+        if not parity["parity"]["passed"]:
+            return made
         int8 = export_int8(run, trained, files, exported)
-        return {"package_sha": _assemble(run, trained, files, int8, made["metrics"], exported), "int8": int8, **made}
+        return made | {"package_sha": _assemble(run, trained, files, int8, made["metrics"], exported), "int8": int8}
 
-    config = run.config
     plan = StagePlan(
         stage="export",
-        section=config,
+        section=run.config,
         inputs={
             "model": trained.model.key,
             "evaluation": trained.evaluation.key,
             "contract": trained.contract.key,
             "dvc_md5": trained.dataset.dvc_md5,
+            "comparison": comparison_key(run, trained.cache),
             "card": sha256_file(PROJECT / "vision" / "evaluation" / "report.md.j2"),
         },
-        roots=("vision.export.assemble", "vision.export.onnx", "vision.export.explain", "vision.export.int8", "vision.export.parity",
-               "vision.export.reference", "vision.export.runtime", "vision.evaluation.latency",
-               "vision.evaluation.card", f"vision.kinds.{config.kind}", f"vision.kinds.{config.kind}_learning"),
+        roots=(
+            *(f"vision.export.{name}" for name in MODULES),
+            "vision.evaluation.latency",
+            "vision.evaluation.card",
+            f"vision.kinds.{run.config.kind}",
+            f"vision.kinds.{run.config.kind}_learning",
+        ),
         resumable=True,
-    )  # fmt: skip
+    )
     return run_stage(run.stages, plan, work, whole=lambda made: _is_whole(run, made["package_sha"]))
 
 
@@ -99,11 +104,13 @@ def _measured_once(folder: Path, measure: Callable[[], dict[str, float]]) -> dic
     return json.loads(kept.read_text())
 
 
-def _measure(exported: Callable, images, config: EvaluationConfig, files: dict[str, Path]) -> dict[str, float]:
+def _measure(
+    exported: Callable, trained: Trained, config: EvaluationConfig, files: dict[str, Path]
+) -> dict[str, float]:
     """Latency of the exported graph on this machine's CPU, and its size."""
     from vision.evaluation.latency import profile_latency, size_mib
 
-    latency = profile_latency(exported, images, config.latency_runs, config.latency_warmup_runs)
+    latency = profile_latency(exported, trained.crops("test"), config.latency_runs, config.latency_warmup_runs)
     return {**latency, "size_mib": size_mib(files["model.onnx"])}
 
 
@@ -138,8 +145,12 @@ def _assemble(run: Run, trained: Trained, files: dict[str, Path], int8: dict, me
 
 
 def _card(run: Run, trained: Trained, spec: Spec, lineage: dict) -> str:
-    from vision.evaluation.card import model_card
-    from vision.evaluation.report import split_table
+    from vision.evaluation.card import Background, model_card
+    from vision.evaluation.report import Part, split_table
 
     data, shown = split_table(pd.read_parquet(trained.splits.folder / SPLITS)), {k: str(v) for k, v in lineage.items()}
-    return model_card(run.config.title, spec, trained.found(), data, run.config.evaluation.limitations, shown)
+    compared = known_comparison(run, trained.cache)
+    part = Part.model_validate(compared["made"]["part"]) if compared else None
+    asked = run.config.evaluation
+    background = Background(data, asked.limitations, shown, part, asked.interval)
+    return model_card(run.config.title, spec, trained.found(), background)

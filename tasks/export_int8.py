@@ -14,9 +14,7 @@ from tasks.trained import Trained
 from vision.package import INT8_MODEL, Spec
 
 SEED = 0
-PARITY_IMAGES = 64
-SAMPLES = 100
-"""The intervals that an evaluation brings are not looked at here."""
+HELD_BACK = ("val", "test")
 MADE = "int8.json"
 
 
@@ -41,11 +39,9 @@ def export_int8(run: Run, trained: Trained, files: dict[str, Path], exported: Ca
 
 def _made(run: Run, trained: Trained, model: Path, graph: Path, exported: Callable) -> dict[str, Any]:
     from vision.evaluation.latency import size_mib
-    from vision.export.golden import TOLERANCES
-    from vision.export.int8 import quantise, worst_drop
-    from vision.export.parity import check_parity
+    from vision.export.int8 import quantise
+    from vision.export.int8_gate import HeldBack, judge_int8
     from vision.export.runtime import onnx_run
-    from vision.kinds import answering
 
     config = run.config.export
     if not config.int8:
@@ -53,27 +49,8 @@ def _made(run: Run, trained: Trained, model: Path, graph: Path, exported: Callab
     train = trained.crops("train")
     chosen = np.random.default_rng(SEED).permutation(len(train))[: config.calibration_images]
     quantise(model, train[np.sort(chosen)], graph)
-    quantised = onnx_run(graph)
-    drop = worst_drop(*(_per_class(run, trained, outputs) for outputs in (exported, quantised)))
-    relation = "at most" if drop <= config.int8_max_drop else "more than"
-    reason = f"the worst class loses {drop:.3f} of its recall, {relation} the {config.int8_max_drop} allowed"
-    images = trained.crops("test")[:PARITY_IMAGES]
-    parity = check_parity(exported, quantised, images, answering(run.config.kind), TOLERANCES["int8"])
-    passed = drop <= config.int8_max_drop and parity.passed
-    return {"passed": passed, "drop": drop, "reasons": [reason, *parity.reasons], "size_mib": size_mib(graph)}
-
-
-def _per_class(run: Run, trained: Trained, graph: Callable) -> pd.DataFrame:
-    """Recall of each class over all held-back images: one split alone has too few of a class to see one point."""
-    from vision.kinds import learning
-
-    rows = pd.concat([trained.rows(split) for split in ("val", "test")], ignore_index=True)
-    found = [_outputs(graph, trained.crops(split)) for split in ("val", "test")]
-    outputs = {name: np.concatenate([part[name] for part in found]) for name in found[0]}
-    config = run.config.evaluation.model_copy(update={"bootstrap_samples": SAMPLES})
-    return learning(run.config.kind).evaluate(outputs, rows, read_spec(trained), config).per_class
-
-
-def _outputs(graph: Callable, images: Any) -> dict[str, np.ndarray]:
-    batches = [graph(images[start : start + 32]) for start in range(0, len(images), 32)]
-    return {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
+    # Both: one split alone has too few of a class to see one point.
+    rows = pd.concat([trained.rows(split) for split in HELD_BACK], ignore_index=True)
+    held = HeldBack([trained.crops(split) for split in HELD_BACK], rows)
+    judged = judge_int8(exported, onnx_run(graph), held, read_spec(trained), config)
+    return {**judged, "size_mib": size_mib(graph)}

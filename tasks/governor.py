@@ -4,22 +4,23 @@ A grant is written in the same transaction as a compare-and-set on the system's 
 of any number of alarms at once, on however many machines, one is granted.
 """
 
-import logging
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from sqlalchemy import Connection
 
 from configs.retraining import RetrainingConfig
 from tasks.training_requests import (
+    OPEN,
+    TEXT_CHARS,
     Request,
     State,
     add_request,
     change_request,
+    fitted,
     forget_clock,
+    forget_old,
     in_turn,
     requests_of,
     transaction,
@@ -27,10 +28,18 @@ from tasks.training_requests import (
 from vision.settings import Section
 
 HOUR_S, DAY_S = 3600.0, 86400.0
-RENEWALS = 20
-"""Signs of life in one lease."""
-OPEN: tuple[State, ...] = ("granted", "sent", "training")
+HISTORY = 4
+"""Budget periods for which requests are remembered,"""
+MADE = 100
+"""and of those that were granted or made by hand at least so many."""
 GRANTED = "within cool-down and budget"
+MADE_STATES: tuple[State, ...] = ("ended", "rejected")
+AGAIN = "its event was sent again"
+RESEND_S = 45 * 60
+"""Longer than Prefect knows an event again (30 minutes)."""
+TRIED = (
+    "{window} has been trained for by training {no}, whose data or model did not pass: the same would come out again"
+)
 
 
 class Decision(Section):
@@ -51,14 +60,22 @@ class Governor:
 
     def ask(self, reason: str, window: str, now: datetime) -> Decision:
         """The decision on a training for `window`. Asked again for it (after a kill), a grant is the same grant; what was
-        refused, or granted and failed, is weighed anew.
+        refused, or granted and failed or not heard of in its lease, is weighed anew. What was trained for and did not pass
+        is not tried again.
         """
+        window = fitted(window)
 
         def turn(connection: Connection, clock: float) -> Decision:
+            self._forget(connection, clock)
             known = requests_of(connection, self.system)
             last = next((request for request in reversed(known) if request.window == window), None)
-            if last and last.state in (*OPEN, "ended"):
+            dead = last is not None and last.state in OPEN and last.lease_until <= clock
+            if dead:
+                change_request(connection, last.no, state="lost", ended_at=last.lease_until)
+            elif last and last.state in (*OPEN, "ended"):
                 return Decision(granted=True, request_no=last.no, why=last.why)
+            if last and last.state == "rejected":
+                return Decision(granted=False, request_no=last.no, why=TRIED.format(window=window, no=last.no))
             why_not = refusal(known, self.config, clock, now.timestamp())
             said = {"state": "refused" if why_not else "granted", "why": why_not or GRANTED}
             row = self._row(reason, window, clock) | {"automatic": True} | said
@@ -75,14 +92,16 @@ class Governor:
         The caller holds the system's training lock, so whatever else is written down as training is dead.
         labels: how many labelled images it takes in.
         """
+        window = fitted(window)
 
         def turn(connection: Connection, clock: float) -> int:
+            self._forget(connection, clock)
             known = requests_of(connection, self.system)
             mine = next((one for one in reversed(known) if window is not None and one.window == window), None)
             for request in known:
                 if request.state == "training" and request is not mine:
                     change_request(connection, request.no, state="lost", ended_at=clock)
-            running = {"state": "training", "labels": labels, "lease_until": self._lease(clock)}
+            running = {"state": "training", "labels": labels, "lease_until": self._lease(clock), "ended_at": None}
             if mine is None:
                 by_hand = {"automatic": False, "why": "not asked for: started by hand or by schedule"}
                 return add_request(connection, self._row(reason, window, clock) | by_hand | running)
@@ -115,6 +134,8 @@ class Governor:
             found = next(request for request in requests_of(connection, self.system) if request.no == no)
             if found.state == "granted":
                 change_request(connection, no, state="sent", lease_until=self._lease(clock))
+            elif found.state == "sent":
+                change_request(connection, no, why=f"{found.why}; {AGAIN}")
 
         in_turn(self.url, self.system, now.timestamp(), turn)
 
@@ -123,9 +144,29 @@ class Governor:
         rows = self.requests()
         return [row for row in rows if row.state == "granted" and row.lease_until > now.timestamp()]
 
+    def to_send_again(self, now: datetime) -> list[Request]:
+        """Requests whose event is out and of which nobody has begun the training: a server that was stopped just then, or
+        did not know its trigger yet, has lost it. Once each.
+        """
+        late = now.timestamp() + self.config.lease_h * HOUR_S - RESEND_S
+        return [
+            row for row in self.requests()
+            if row.state == "sent" and now.timestamp() < row.lease_until < late and AGAIN not in row.why
+        ]  # fmt: skip
+
+    def made(self, window: str | None) -> Request | None:
+        """The request that a training for this window was made for, to its end; its event has come twice."""
+        known = [row for row in self.requests() if window is not None and row.window == fitted(window)]
+        return known[-1] if known and known[-1].automatic and known[-1].state in MADE_STATES else None
+
     def requests(self) -> list[Request]:
         """All there were, oldest first."""
         return transaction(self.url, lambda connection: requests_of(connection, self.system))
+
+    def _forget(self, connection: Connection, clock: float) -> None:
+        """The clock may have been ahead: then the latest grants are still there, and with them cool-down and budget."""
+        days, made = max(HISTORY * self.config.budget_days, self.config.cool_down_h / 24), max(MADE, self.config.budget)
+        forget_old(connection, self.system, clock - days * DAY_S, made)
 
     def _lease(self, clock: float) -> float:
         return clock + self.config.lease_h * HOUR_S
@@ -133,7 +174,7 @@ class Governor:
     def _row(self, reason: str, window: str | None, clock: float) -> dict:
         lease = self._lease(clock)
         return {
-            "system": self.system, "at": clock, "reason": reason[:1000], "window": window, "lease_until": lease
+            "system": self.system, "at": clock, "reason": reason[:TEXT_CHARS], "window": window, "lease_until": lease
         }  # fmt: skip
 
 
@@ -160,33 +201,3 @@ def refusal(known: Sequence[Request], config: RetrainingConfig, clock: float, no
 def _behind(clock: float, now: float) -> str:
     hours = (clock - now) / HOUR_S
     return f"; the clock is {hours:.1f} h behind what was seen before" if hours > 0.1 else ""
-
-
-@contextmanager
-def governed(governor: Governor, reason: str, window: str | None, labels: int) -> Iterator[int]:
-    """The training inside is known to the governor: its start, its signs of life and its end. Gives the request's number.
-
-    Begun only while the system's training lock is held.
-    """
-    no, over = governor.started(reason, window, labels, datetime.now(UTC)), threading.Event()
-    thread = threading.Thread(target=_renew_until, args=(governor, no, over), name="lease", daemon=True)
-    thread.start()
-    state: State = "failed"
-    try:
-        yield no
-        state = "ended"
-    finally:
-        over.set()
-        thread.join()
-        try:
-            governor.ended(no, datetime.now(UTC), state)
-        except Exception as error:  # the training itself is done; without this row its lease runs out
-            logging.getLogger(__name__).warning("the end of training %s could not be written down: %s", no, error)
-
-
-def _renew_until(governor: Governor, no: int, over: threading.Event) -> None:
-    while not over.wait(governor.config.lease_h * HOUR_S / RENEWALS):
-        try:
-            governor.renew(no, datetime.now(UTC))
-        except Exception as error:
-            logging.getLogger(__name__).warning("training %s: its sign of life could not be written: %s", no, error)

@@ -1,6 +1,7 @@
 """The verdict on one window: did it drift, why, and do enough of the last windows say so?"""
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
@@ -8,13 +9,12 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from tasks.error_rates import measured_error_rates
-from tasks.monitor_state import MonitorFolder, WindowVerdict
+from tasks.monitor_state import MonitorFolder, WindowVerdict, window_name
 from tasks.run import Run
 from tasks.windows import Window, champion_package
 from vision.errors import MachineError
 from vision.monitoring.diagnosis import Diagnosis, diagnose
 from vision.monitoring.drift import DriftResult, find_drift
-from vision.package import Package
 from vision.records_read import read_feedback
 
 REFERENCE = "reference.parquet"
@@ -32,7 +32,7 @@ class Found(NamedTuple):
 def judge_window(run: Run, window: Window) -> WindowVerdict:
     """Raises `MachineError` where package or reference are damaged; then the window is judged by the next run."""
     package = champion_package(run, window.release)
-    reference, config = read_reference(package), run.config.monitor
+    reference, config = read_reference(package.folder), run.config.monitor
     drift = find_drift(reference, window.table, config, seed=window.no)
     feedback = read_feedback(run.state.feedback(run.config.system))
     diagnosis = diagnose(reference, window.table, drift, feedback, config, package.spec.labels)
@@ -41,8 +41,9 @@ def judge_window(run: Run, window: Window) -> WindowVerdict:
     return verdict.model_copy(update={"false_alarms": rates.false_alarms, "detectable": rates.detectable})
 
 
-def read_reference(package: Package) -> pd.DataFrame:
-    path = package.folder / REFERENCE
+def read_reference(folder: Path) -> pd.DataFrame:
+    """Of a package in `folder`. Raises `MachineError`."""
+    path = folder / REFERENCE
     try:
         return pd.read_parquet(path)
     except (OSError, ValueError) as error:
@@ -65,10 +66,13 @@ def _verdict(run: Run, window: Window, reference: pd.DataFrame, found: Found) ->
     count = changed + sum(verdict.changed for verdict in before)
     return WindowVerdict(
         no=window.no,
+        name=window_name(window.no, window.rows.package_sha, rows["id"]),
         at=datetime.now(UTC),
         records=len(rows),
         first_at=rows["at"].min(),
         last_at=rows["at"].max(),
+        first_id=rows["id"].min(),
+        last_id=rows["id"].max(),
         package_sha=window.rows.package_sha,
         model_version=window.release.champion.version,
         others=window.taken.others,
@@ -100,7 +104,8 @@ def evidence_words(verdict: WindowVerdict) -> tuple[str, ...]:
             f"{reason.partition(':')[0].replace('_', ' ')}:{reason.partition(':')[2]}"
             for reason in verdict.diagnosis.reasons
         )
-        return (*reasons, *_moved(drift), p_value)
+        training = [f"training {verdict.diagnosis.training}"] if verdict.diagnosis.training else []
+        return (*reasons, *training, *_moved(drift), p_value)
     return (f"nothing in {verdict.records:,} records differs from the reference by more than chance ({p_value})",)
 
 

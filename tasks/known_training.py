@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tasks.governor import Governor, governed
+from tasks.governed import Training, governed
+from tasks.governor import Governor
 from tasks.labels import collect_labels
 from tasks.run import Run
 
@@ -13,7 +14,7 @@ def governor_of(run: Run) -> Governor:
 
 
 @contextmanager
-def known_training(run: Run) -> Iterator[None]:
+def known_training(run: Run) -> Iterator[Training]:
     """The governor knows of the training inside, whoever started it. Only while the system's training lock is held."""
-    with governed(governor_of(run), run.reason, run.window, collect_labels(run).images):
-        yield
+    with governed(governor_of(run), run.reason, run.window, collect_labels(run).images) as training:
+        yield training

@@ -1,5 +1,6 @@
 """The label queue: served images that are worth a person's label, as a folder with a page, and what comes back from it."""
 
+import contextlib
 import json
 import shutil
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from tasks.stages import write_json
 from vision.data.candidates import Candidates, find_candidates
 from vision.data.features import describe
 from vision.data.label_intake import QUEUE
-from vision.data.label_sheet import QueueItem, write_sheet
+from vision.data.label_sheet import QueueItem, write_sheet, written
 from vision.data.labelled import read_labels
 from vision.monitoring.queue_page import QueuePage, write_page
 from vision.monitoring.selection import Chosen, KnownHashes, choose, rank_disagreeing, rank_novel, rank_unsure
@@ -102,12 +103,12 @@ def read_taken(folder: Path) -> dict[str, str]:
 
 
 def waiting_images(run: Run, queue: Path) -> int:
-    """Queued images of which nothing was said yet, by sheet or otherwise."""
+    """Queued images of which nothing was said yet: in a sheet, also one that was not taken in so far, or otherwise."""
     said = set(read_feedback(run.state.feedback(run.config.system))["id"])
     return sum(
-        item.id not in said and item.id not in taken
+        item.id not in known
         for folder in queue_folders(queue)
-        for taken in [read_taken(folder)]
+        for known in [said | set(read_taken(folder)) | written(folder / SHEET)]
         for item in read_queue(folder)
     )
 
@@ -139,6 +140,7 @@ def _known_hashes(run: Run, items: list[QueueItem]) -> KnownHashes:
 
 
 def _rankings(run: Run, table: pd.DataFrame) -> list[Iterator]:
+    """In the order in which they take turns: what is surely wrong, what may be wrong, what nobody has tested."""
     if table.empty:
         return []
     rankings = [rank_disagreeing(table), rank_unsure(table)]
@@ -151,7 +153,10 @@ def _rankings(run: Run, table: pd.DataFrame) -> list[Iterator]:
 
 
 def _hash(run: Run, found: Candidates, made: str) -> str | None:
-    return _phash(run, found.images[made])
+    """None for an image that shows nothing, or whose days in the inbox have just ended."""
+    with contextlib.suppress(FileNotFoundError):
+        return _phash(run, found.images[made])
+    return None
 
 
 def _phash(run: Run, path: Path) -> str | None:

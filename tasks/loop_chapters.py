@@ -11,7 +11,7 @@ from tasks.audit import read_audit
 from tasks.loop_story import Chapter, Story
 from tasks.stack import Stack
 from tasks.traffic import Sent, Traffic
-from tasks.train import flatten
+from tasks.training_record import flatten
 from vision.errors import MachineError
 from vision.passport import trace
 from vision.release import Release, read_release

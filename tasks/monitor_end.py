@@ -16,8 +16,15 @@ WAITING, QUIET, CHANGED, ALARM = "Waiting", "Quiet", "Changed", "Alarm"
 def waiting(run: Run, window: Window) -> dict[str, Any]:
     """The watermark stays: the same records count for the next run. The status says that the monitor lives."""
     folder = MonitorFolder(run)
-    folder.write_status({**folder.status(), "at": datetime.now(UTC).isoformat(timespec="seconds")})
+    folder.write_status({**_still_holds(folder, window), "at": datetime.now(UTC).isoformat(timespec="seconds")})
     return {"state": WAITING, "text": f"{run.config.title}: waiting: {window.said}"}
+
+
+def _still_holds(folder: MonitorFolder, window: Window) -> dict[str, Any]:
+    """What the last window left, as long as its model is the champion: of another its alarm and its reference say nothing."""
+    last = folder.verdict(folder.mark().window)
+    same = last and window.release and last.package_sha == window.release.champion.package_sha
+    return folder.status() if same else {}
 
 
 def ended(outcome: dict[str, Any], *more: str) -> dict[str, Any]:

@@ -7,6 +7,7 @@ last. A monitor that was killed before that judges the same rows again.
 import json
 import os
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,18 @@ from pydantic import AwareDatetime, ValidationError
 from tasks.governor import Decision
 from tasks.run import Run
 from vision.errors import MachineError
+from vision.lineage import sha256_json
 from vision.monitoring.diagnosis import Diagnosis
 from vision.monitoring.drift import DriftResult
 from vision.monitoring.error_rates import DetectableShift, FalseAlarms
+from vision.monitoring.estimate_scores import ScoredEstimate
 from vision.monitoring.performance import Estimate
 from vision.records_read import Watermark
 from vision.settings import Section
 
-VERDICT, ROWS = "verdict.json", "rows.json"
+SCORED_WINDOWS = 30
+"""So far back estimates are held against labels."""
+VERDICT, ROWS, SCORE = "verdict.json", "rows.json", "score.json"
 
 
 class Mark(Section):
@@ -43,17 +48,20 @@ class WindowRows(Section):
 class WindowVerdict(Section):
     """What was found of one window. `records`: of the champion's package; `others`: of other packages, by hash.
 
-    changed: it drifted, or the diagnosis has a cause without drift (labels, a fault). changed_windows: how many of the
-    latest `monitor.of_windows` windows of this package changed, this one included. alarm: enough of them, and this one.
-    request: what the governor said, None where nothing was asked of it. new_labels: images labelled since the last
-    training.
+    name: as a training knows it. first_id, last_id: ids lie in order of time. changed: it drifted, or the diagnosis has a
+    cause without drift (labels, a fault). changed_windows: how many of the latest `monitor.of_windows` windows of this
+    package changed, this one included. alarm: enough of them, and this one. request: what the governor said, None where
+    nothing was asked of it. new_labels: images labelled since the last training that passed.
     """
 
     no: int
+    name: str = ""
     at: AwareDatetime
     records: int
     first_at: AwareDatetime
     last_at: AwareDatetime
+    first_id: str = ""
+    last_id: str = ""
     package_sha: str
     model_version: int
     others: dict[str, int] = {}
@@ -72,6 +80,17 @@ class WindowVerdict(Section):
     new_labels: int | None = None
     reason: str = ""
     request: Decision | None = None
+
+
+class WindowScore(Section):
+    """The label-free estimate of a judged window against labels that came later. said: words about answers of its time when it
+    was scored, of whatever model. scored: None where too few were about its own.
+    """
+
+    no: int
+    model_version: int
+    said: int
+    scored: ScoredEstimate | None = None
 
 
 class MonitorFolder:
@@ -119,6 +138,21 @@ class MonitorFolder:
     def write_verdict(self, verdict: WindowVerdict) -> None:
         write_durably(self.window(verdict.no) / VERDICT, verdict.model_dump_json(indent=1))
 
+    def score(self, no: int) -> WindowScore | None:
+        try:
+            return _read(self.window(no) / SCORE, WindowScore)
+        except MachineError:
+            return None
+
+    def write_score(self, score: WindowScore) -> None:
+        write_durably(self.window(score.no) / SCORE, score.model_dump_json(indent=1))
+
+    def scores(self, count: int) -> list[WindowScore]:
+        """Those with labels enough among the last `count` windows, the latest first."""
+        last = self.mark().window
+        found = (self.score(no) for no in range(last, max(0, last - count), -1))
+        return [score for score in found if score is not None and score.scored is not None]
+
     def status(self) -> dict[str, Any]:
         try:
             return json.loads((self.root / "status.json").read_text())
@@ -126,13 +160,15 @@ class MonitorFolder:
             return {}
 
     def write_status(self, values: dict[str, Any]) -> None:
-        """`values`: as `status_of` gives them; `at` is when the monitor last ran."""
-        write_durably(self.root / "status.json", json.dumps(values, indent=1))
+        """`values`: as `status_of` gives them; `at` is when the monitor last ran. With them stands the latest score."""
+        scores = self.scores(SCORED_WINDOWS)
+        scored = {"estimate_error": scores[0].scored.score.error, "scored_window": scores[0].no} if scores else {}
+        write_durably(self.root / "status.json", json.dumps(values | scored, indent=1))
 
     def drop_pages(self, kept: int) -> None:
         """Pages and pictures of all but the last `kept` windows go; their verdicts and rows stay."""
         for no in range(self.mark().window - kept, 0, -1):
-            left = [path for path in self.window(no).glob("*") if path.name not in (VERDICT, ROWS)]
+            left = [path for path in self.window(no).glob("*") if path.name not in (VERDICT, ROWS, SCORE)]
             if not left:
                 return
             for path in left:
@@ -168,9 +204,13 @@ def _value(estimate: Estimate | None) -> float | None:
     return estimate.value if estimate else None
 
 
-def window_name(no: int) -> str:
-    """As a training knows it. Not a bare number: Prefect's templates would hand that on as one."""
-    return f"window-{no}"
+def window_name(no: int, package_sha: str, ids: Iterable[str]) -> str:
+    """As a training knows it: two windows have one name where they are the same records, also once the watermark was removed.
+
+    Not a bare number: Prefect's templates would hand that on as one.
+    """
+    ids = sorted(ids)
+    return f"window-{no}-{sha256_json([package_sha, len(ids), ids[0], ids[-1]])[:12]}"
 
 
 def write_durably(path: Path, text: str) -> None:

@@ -14,7 +14,7 @@ from tasks.run import Run
 from tasks.stages import write_json
 from vision.data.label_sheet import SKIP, read_sheet
 from vision.errors import UserError
-from vision.records import Feedback, feedback_line
+from vision.records import QUEUE_KEY, Feedback, feedback_line
 from vision.records_log import LineLog
 from vision.settings import Section
 
@@ -74,7 +74,7 @@ def _append(run: Run, folder: Path, words: dict[str, str]) -> int:
     log = LineLog(run.state.feedback(run.config.system))
     for made, label in fresh.items():
         if label != SKIP or label in known_labels(run):
-            word = Feedback(id=made, label=label, at=datetime.now(UTC), key_id=f"queue:{folder.name}")
+            word = Feedback(id=made, label=label, at=datetime.now(UTC), key_id=f"{QUEUE_KEY}{folder.name}")
             log.append(feedback_line(word))
     log.close()
     if fresh:

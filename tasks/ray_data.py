@@ -51,7 +51,7 @@ def _map(work: Work, blocks: list[pd.DataFrame], total: int, on_progress: OnProg
     """Runs `work` over small tables on Ray and reports its `done` counts. What comes back is one number a block."""
     if not blocks:
         return
-    with _quiet():
+    with quiet():
         done = on_ray(partial(_run, work, blocks, total, on_progress))
     if done != total:
         raise RuntimeError(f"Ray Data answered for {done} of {total} images")
@@ -81,7 +81,7 @@ def _answer(work: Work, table: pd.DataFrame) -> pd.DataFrame:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """No bars and logs of Ray Data's own: they garble a terminal that has ours."""
     import ray.data
 

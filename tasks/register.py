@@ -28,6 +28,8 @@ class Alias(Section):
     alias: str | None
     reason: str
     passed: bool = True
+    answered: str = ""
+    """What its bento said to the golden images."""
 
 
 @task(name="register", cache_policy=NO_CACHE, persist_result=False, tags=["registry"])
@@ -58,7 +60,7 @@ def assign_alias(run: Run, version: Version, smoke: StageResult) -> Alias:
         return Alias(version=version.version, alias=None, passed=False, reason="smoke test failed")
     with run.single_flight("release"):
         alias, reason = _set_alias(run, run.tracker(), version)
-    return Alias(version=version.version, alias=alias, reason=reason)
+    return Alias(version=version.version, alias=alias, reason=reason, answered="; ".join(verdict.reasons))
 
 
 def _tags(run: Run, trained: Trained, package: StageResult) -> dict[str, str]:

@@ -10,7 +10,7 @@ from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
 from tasks.alert import alert
-from tasks.champion import fetch_package
+from tasks.champion import fetch_package, whole
 from tasks.release_change import Made, Taken, change_release, released, releases, settle
 from tasks.release_status import outcome, write_status
 from tasks.run import Run
@@ -40,7 +40,7 @@ def gather_evidence(run: Run, release: Release) -> Evidence:
     before, numbers = _promoted_over(run, release)
     if before is None:
         return Evidence(release_no=release.no)
-    return weigh_champion(release, before, _rows(run, release, numbers), run.config.release)
+    return weigh_champion(release, before, _rows(run, release, numbers, labelled=True), run.config.release)
 
 
 @task(name="decide-release", cache_policy=NO_CACHE, persist_result=False)
@@ -65,7 +65,8 @@ def take_step(run: Run, release: Release, evidence: Evidence, step: Step) -> dic
     after = release
     if step.to != "stay":
         weighed = {"reasons": step.reasons, **evidence.model_dump(mode="json")}
-        made = Made(step=step.to, who="release_model", evidence=json.loads(json.dumps(weighed)))
+        evidence_json = json.loads(json.dumps(weighed))
+        made = Made(step=step.to, who="release_model", evidence=evidence_json, at_once=step.to == "rollback")
         try:
             after = change_release(run, _after(run, release, step), made)
         except Taken as taken:
@@ -77,7 +78,9 @@ def take_step(run: Run, release: Release, evidence: Evidence, step: Step) -> dic
 
 
 def _after(run: Run, release: Release, step: Step) -> Release:
-    """The release that the step leads to. Raises `MachineError` when a package that it needs is not whole."""
+    """The release that the step leads to. Raises `UserError` or `MachineError` when the package of a new champion or
+    challenger is not whole. What answers already is not looked at: to go on with it is always possible.
+    """
     reason = f"{step.to}: {'; '.join(step.reasons)}"
     alone = {"challenger": None, "mode": "single", "share": 0.0}
     if step.to == "shadow":
@@ -86,11 +89,11 @@ def _after(run: Run, release: Release, step: Step) -> Release:
     if step.to == "canary":
         return moved(release, reason, mode="canary", share=run.config.release.canary_share)
     if step.to == "promote":
-        return moved(release, reason, champion=release.challenger, **alone)
+        return moved(release, reason, champion=whole(run, release.challenger), **alone)
     if release.challenger is not None:
         return moved(release, reason, **alone)
     before, _ = _promoted_over(run, release)
-    return moved(release, reason, champion=before, **alone)
+    return moved(release, reason, champion=whole(run, before), **alone)
 
 
 def opened(run: Run, version: Version) -> ReleasedModel:
@@ -120,9 +123,10 @@ def _promoted_over(run: Run, release: Release) -> tuple[ReleasedModel | None, se
     return (line[-2] if len(line) > 1 else None), both | {release.no}
 
 
-def _rows(run: Run, release: Release, numbers: set[int]) -> Rows:
+def _rows(run: Run, release: Release, numbers: set[int], labelled: bool = False) -> Rows:
     """first day: of the first of these releases, or of now where the clock was set back since."""
     at = min([row.document.at for row in releases(run) if row.no in numbers], default=release.at)
     first_day = min(day_number(at.timestamp()), day_number()) - 1
     state, system = run.state, run.config.system
-    return read_rows(Logs(state.records(system), state.failures(system), state.feedback(system)), numbers, first_day)
+    logs = Logs(state.records(system), state.failures(system), state.feedback(system))
+    return read_rows(logs, numbers, first_day, labelled)

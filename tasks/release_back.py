@@ -5,15 +5,14 @@ import logging
 from typing import Any
 
 from tasks.alert import alert
-from tasks.champion import fetch_package
+from tasks.champion import fetch_package, whole
 from tasks.release_change import Made, change_release, known_releases, next_number, released, settle
 from tasks.release_status import outcome, write_status
 from tasks.run import Run
 from tasks.tracking import version_sha
 from vision.errors import UserError
 from vision.machine_faults import redacted
-from vision.package import open_package
-from vision.release import Release, ReleasedModel, champions, moved, package_folder, read_release
+from vision.release import Release, ReleasedModel, champions, moved, read_release
 from vision.rollout import Evidence, Step
 
 
@@ -34,7 +33,7 @@ def roll_back(run: Run, version: int | None) -> dict[str, Any]:
     _check(run, release, target)
     reason = f"rollback by {_person()}: {run.reason}"
     after = moved(release, reason, no=next_number(run), champion=target, challenger=None, mode="single", share=0.0)
-    change_release(run, after, Made(step="rollback", who="rollback_release", registry=registry))
+    change_release(run, after, Made(step="rollback", who="rollback_release", registry=registry, at_once=True))
     evidence, step = Evidence(release_no=release.no), Step(to="rollback", reasons=(reason,))
     write_status(run, after, evidence, step)
     alert(run, f"release {after.no}: version {target.version} answers alone", (reason,))
@@ -79,10 +78,7 @@ def _check(run: Run, release: Release, target: ReleasedModel) -> None:
             "another version",
             "nothing is to be done",
         )
-    folder = package_folder(run.release_file, target)
-    if not folder.is_dir():
-        fetch_package(run, target.version, target.package_sha)
-    open_package(folder, target.package_sha)
+    whole(run, target)
 
 
 def _standing(run: Run) -> tuple[Release | None, bool]:

@@ -8,45 +8,66 @@ import contextlib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise, takewhile
+from itertools import takewhile
 from typing import Any
 
 from tasks.audit import write_audit
-from tasks.releases_table import Move, ReleaseRow, Taken, add_release, read_releases, release_row
+from tasks.releases_table import Move, ReleaseRow, Taken, add_evidence, add_release, read_releases, release_row
 from tasks.restore import register_again, restore_champion
 from tasks.run import Run
 from tasks.tracking import CHALLENGER, CHAMPION, Tracker, alias_version, version_sha
 from vision.errors import UserError
+from vision.machine_faults import redacted
 from vision.package import open_package
 from vision.release import Release, ReleasedModel, package_folder, read_release, write_release
 
 log = logging.getLogger(__name__)
-REGISTRY, AWAY = "registry", "away"
-"""In the evidence of a release that was made without the registry."""
+REGISTRY, AWAY, TOLD = "registry", "away", "told later"
+"""In the evidence of a release that was made without the registry, and what becomes of it."""
 
 
 @dataclass(frozen=True)
 class Made:
     """By whom a release is made, by which step, and on which evidence (JSON-able).
 
-    registry: False while it is away: aliases follow with the next step.
+    registry: False while it is away: aliases follow with the next step. at_once: so do those that it fails to move now.
     """
 
     step: Move
     who: str
     evidence: dict[str, Any] = field(default_factory=dict)
     registry: bool = True
+    at_once: bool = False
 
 
 def change_release(run: Run, release: Release, made: Made) -> Release:
     """Makes `release` the one that counts. Raises `Taken` when its number is somebody else's, else what fails."""
-    tracker = run.tracker() if made.registry else None
-    before = read_release(run.release_file)
-    evidence = made.evidence if made.registry else {**made.evidence, REGISTRY: AWAY}
+    tracker, before = _registry(run, made), read_release(run.release_file)
+    evidence = made.evidence if tracker is not None else {**made.evidence, REGISTRY: AWAY}
     row = release_row(release, run.config.system, made.step, made.who, evidence)
     add_release(run.database_url, row, _audit_rows(row, before))
-    _take_effect(run, tracker, (before, release))
+    if tracker is not None:
+        try:
+            _move_aliases(run, tracker, (before, release))
+        except Exception as error:
+            if not made.at_once:
+                raise
+            log.warning("release %d counts, its aliases follow later: %s", release.no, redacted(str(error)))
+            add_evidence(run.database_url, row, {REGISTRY: AWAY})
+    _write(run, release)
     return release
+
+
+def _registry(run: Run, made: Made) -> Tracker | None:
+    """None where the change goes on without it. Raises what the registry raises where it may not."""
+    if not made.registry:
+        return None
+    try:
+        return run.tracker()
+    except Exception:
+        if not made.at_once:
+            raise
+        return None
 
 
 def settle(run: Run) -> Release | None:
@@ -94,51 +115,57 @@ def released(run: Run, version: int, package_sha: str) -> ReleasedModel:
 
 def _finish(run: Run, tracker: Tracker, rows: Sequence[ReleaseRow]) -> Release | None:
     """What a step did not come to. A file that was taken away comes back, unless the registry was wiped as well."""
-    before, last = _last_change(rows)
+    last = rows[-1].document
     known = version_sha(tracker, last.champion.version) == last.champion.package_sha
     if not known and read_release(run.release_file) is None:
         return None
     log.warning("release %d was begun (%s) and not finished: finished now", last.no, rows[-1].step)
-    _take_effect(run, tracker if known else None, (before, last))
+    if known:
+        _move_aliases(run, tracker, [row.document for row in rows[_told_until(rows) - 1 :]])
+    _write(run, last)
     return last
 
 
-def _last_change(rows: Sequence[ReleaseRow]) -> tuple[Release | None, Release]:
-    return (rows[-2].document if len(rows) > 1 else None), rows[-1].document
-
-
-def _take_effect(run: Run, tracker: Tracker | None, change: tuple[Release | None, Release]) -> None:
-    """Aliases, then the file; each may be done already. tracker: None for a registry that can't be told now."""
-    before, after = change
-    if tracker is not None:
-        _move_aliases(run, tracker, before, after)
+def _write(run: Run, release: Release) -> None:
+    """May be done already, by someone else."""
     try:
-        write_release(run.release_file, after)
+        write_release(run.release_file, release)
     except UserError:
         now = read_release(run.release_file)
-        if now is None or now.no < after.no:
+        if now is None or now.no < release.no:
             raise
 
 
 def _tell_later(run: Run, tracker: Tracker, rows: Sequence[ReleaseRow]) -> None:
-    """The aliases of the last releases that were made without the registry; there may be several."""
-    late = list(takewhile(lambda pair: pair[1].evidence.get(REGISTRY) == AWAY, reversed(list(pairwise(rows)))))
-    for before, row in late:
-        _drop_challenger(tracker, before.document, row.document)
+    """The aliases of the last releases that were made without the registry. Once: they may be moved again since."""
+    late = list(takewhile(lambda row: row.evidence.get(REGISTRY) == AWAY, reversed(rows)))
     if late:
-        _set_champion(run, tracker, rows[-1].document.champion)
+        _move_aliases(run, tracker, [row.document for row in rows[_told_until(rows) - 1 :]])
+    for row in late:
+        add_evidence(run.database_url, row, {REGISTRY: TOLD})
 
 
-def _move_aliases(run: Run, tracker: Tracker, before: Release | None, after: Release) -> None:
-    _set_champion(run, tracker, after.champion)
-    _drop_challenger(tracker, before, after)
+def _told_until(rows: Sequence[ReleaseRow]) -> int:
+    """Index of the first release whose aliases may not have been moved, at least 1: of the last one, or of the first in a
+    row made without the registry and the one before, which may have been cut short by what took the registry away.
+    """
+    late = len(list(takewhile(lambda row: row.evidence.get(REGISTRY) == AWAY, reversed(rows))))
+    return max(1, len(rows) - 1 - late)
 
 
-def _drop_challenger(tracker: Tracker, before: Release | None, after: Release) -> None:
-    left, challenger = withdrawn(before, after), alias_version(tracker, CHALLENGER)
-    gone = {after.champion.package_sha, left.package_sha if left else None}
+def _move_aliases(run: Run, tracker: Tracker, change: Sequence[Release | None]) -> None:
+    """change: the releases that led from what the registry knows to the one that counts, which is the last of them."""
+    _set_champion(run, tracker, change[-1].champion)
+    gone, challenger = _withdrawn(change), alias_version(tracker, CHALLENGER)
     if challenger is not None and challenger.package_sha in gone:
         tracker.client.delete_registered_model_alias(tracker.system, CHALLENGER)
+
+
+def _withdrawn(change: Sequence[Release | None]) -> set[str]:
+    """Packages that are no challenger any more: those of these releases, and who is champion now."""
+    after = change[-1]
+    was = {release.challenger.package_sha for release in change if release is not None and release.challenger}
+    return (was | {after.champion.package_sha}) - {after.challenger.package_sha if after.challenger else ""}
 
 
 def withdrawn(before: Release | None, after: Release) -> ReleasedModel | None:

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from sqlalchemy import Column, Connection, Integer, MetaData, String, Table, Text, create_engine, insert, select
+from sqlalchemy import Column, Integer, String, Table, Text, create_engine, insert, select, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.schema import CreateTable
 
-from tasks.audit import AUDIT, stamped
+from tasks.audit import AUDIT, METADATA, stamped
+from tasks.tables import make_tables
 from vision.errors import MachineError
 from vision.release import Release
 from vision.settings import Section
@@ -22,7 +22,7 @@ Move = Literal["first", "shadow", "canary", "promote", "rollback", "restored", "
 """found: a release file that the table did not know. restored: the registry had been wiped."""
 
 RELEASES = Table(
-    "releases", MetaData(),
+    "releases", METADATA,
     Column("system", String(64), primary_key=True),
     Column("no", Integer, primary_key=True, autoincrement=False),
     Column("at", String(32), nullable=False),
@@ -57,8 +57,8 @@ def add_release(url: str, row: ReleaseRow, audit: Sequence[dict[str, Any]] = ())
             "document": row.document.model_dump_json(),
             "evidence": json.dumps(row.evidence, allow_nan=False),
         }
+        make_tables(engine, METADATA)
         with engine.begin() as connection:
-            _make_tables(connection)
             connection.execute(insert(RELEASES).values(values))
             for entry in audit:
                 connection.execute(insert(AUDIT).values(stamped(entry)))
@@ -72,12 +72,24 @@ def add_release(url: str, row: ReleaseRow, audit: Sequence[dict[str, Any]] = ())
         engine.dispose()
 
 
+def add_evidence(url: str, row: ReleaseRow, more: dict[str, Any]) -> None:
+    """To what was written with the row: what became known since."""
+    engine = create_engine(url)
+    try:
+        with engine.begin() as connection:
+            mine = (RELEASES.c.system == row.system) & (RELEASES.c.no == row.no)
+            known = json.dumps({**row.evidence, **more}, allow_nan=False)
+            connection.execute(update(RELEASES).where(mine).values(evidence=known))
+    finally:
+        engine.dispose()
+
+
 def read_releases(url: str, system: str) -> tuple[ReleaseRow, ...]:
     """The system's, in order of their numbers."""
     engine = create_engine(url)
     try:
-        with engine.begin() as connection:
-            _make_tables(connection)
+        make_tables(engine, METADATA)
+        with engine.connect() as connection:
             found = connection.execute(select(RELEASES).where(RELEASES.c.system == system).order_by(RELEASES.c.no))
             return tuple(_row(dict(row._mapping)) for row in found)
     finally:
@@ -88,12 +100,6 @@ def release_row(document: Release, system: str, step: Move, who: str, evidence: 
     """A row of now."""
     now = datetime.now(UTC)
     return ReleaseRow(system=system, no=document.no, at=now, step=step, who=who, document=document, evidence=evidence)
-
-
-def _make_tables(connection: Connection) -> None:
-    """In one statement each: of two processes that both find none, the second would fail."""
-    for table in (AUDIT, RELEASES):
-        connection.execute(CreateTable(table, if_not_exists=True))
 
 
 def _row(values: dict[str, Any]) -> ReleaseRow:

@@ -12,15 +12,18 @@ from prefect.cache_policies import NO_CACHE
 
 from tasks.alert import alert
 from tasks.ingest import Dataset
+from tasks.parity import parity_table
 from tasks.register import Alias
 from tasks.run import Run
 from tasks.split import SPLITS
 from tasks.stages import StageResult
-from tasks.train import flatten
 from tasks.trained import Trained, upstream
+from tasks.training_record import flatten
 from vision.evaluation.checks import Check
 from vision.evaluation.report import (
+    Part,
     Picture,
+    Point,
     RunReport,
     Table,
     gate_table,
@@ -45,9 +48,14 @@ def reject(run: Run, dataset: Dataset, splits: StageResult, contract: StageResul
         summary="Nothing was trained. The rows below must be mended first, or the thresholds in the config.",
         verdict=verdict,
         **_data_parts(run, dataset, splits, contract),
+        parts=(_insights(pictures),),
         tables=(_rules(contract),),
         pictures=_pictures(pictures),
-        links={"contract page": contract.made["page"], "Data Docs": contract.made["docs"]},
+        links={
+            "contract page": contract.made["page"],
+            "Data Docs": contract.made["docs"],
+            "page of the data": pictures.made["page"],
+        },
     )
     page = _publish(run, report, f"{contract.key[:12]}-contract")
     alert(run, "the data contract failed", verdict.reasons)
@@ -74,24 +82,49 @@ def publish(
         title=run.config.title,
         summary=_summary(run, trained, alias),
         verdict=verdict,
-        figures=key_figures(restored(package.made["metrics"])),
+        **_figures(run, trained, package),
         gate=gate_table(tuple(Check(**check) for check in gate.made["checks"])),
-        per_class=per_class_report(pd.read_csv(trained.evaluation.folder / "per_class.csv")),
         **_data_parts(run, trained.dataset, trained.splits, trained.contract),
-        tables=(_times(trained, package),),
+        parts=(
+            _insights(trained.pictures),
+            *_tuning(run),
+            *(Part.model_validate(part) for part in trained.analysis.made["parts"]),
+        ),
+        tables=(parity_table(package, alias.answered if alias else ""), _times(trained, package)),
         pictures=_pictures(trained.evaluation, trained.pictures),
-        limitations=run.config.evaluation.limitations,
-        links=places,
+        links=places | {"page of the data": trained.pictures.made["page"]},
         lineage={name: str(value) for name, value in flatten(upstream(run, trained)).items()},
     )
     page = _publish(run, report, package.key[:12])
     tracker, run_id = run.tracker(), trained.model.made["run_id"]
-    tracker.client.log_artifact(run_id, str(page), "report")
+    for file in (str(page), trained.pictures.made["page"]):
+        tracker.client.log_artifact(run_id, file, "report")
     tracker.close_run(run_id)
     if not verdict.passed:
         alert(run, "a trained model lost its gate", verdict.reasons)
     text = _text(run, trained, package, verdict, alias, page)
     return {"text": text, "report": str(page), "passed": verdict.passed, **places}
+
+
+def _figures(run: Run, trained: Trained, package: StageResult) -> dict[str, Any]:
+    asked, per_class = run.config.evaluation, pd.read_csv(trained.evaluation.folder / "per_class.csv")
+    return {
+        "figures": key_figures(restored(package.made["metrics"])),
+        "level": asked.interval,
+        "per_class": per_class_report(per_class, asked.interval),
+        "limitations": asked.limitations,
+    }
+
+
+def _tuning(run: Run) -> tuple[Part, ...]:
+    return tuple(Part.model_validate(part) for part in run.tuned.parts) if run.tuned else ()
+
+
+def _insights(pictures: StageResult) -> Part:
+    """What the data said before anything was trained; the page of the data has the pictures."""
+    points = tuple(Point(**point) for point in pictures.made["insights"])
+    text = () if points else ("No rule spoke.",)
+    return Part(title="What the data said", text=text, points=points)
 
 
 def _data_parts(run: Run, dataset: Dataset, splits: StageResult, contract: StageResult) -> dict[str, Any]:
@@ -136,6 +169,7 @@ def _times(trained: Trained, package: StageResult) -> Table:
         trained.cache,
         trained.model,
         trained.evaluation,
+        trained.analysis,
         package,
     )
     rows = tuple((s.stage, f"{s.seconds:.1f}", "reused" if s.reused else "run now") for s in stages)

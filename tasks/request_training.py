@@ -15,7 +15,7 @@ from tasks.governor import Decision
 from tasks.judge_window import headline
 from tasks.known_training import governor_of
 from tasks.labels import collect_labels
-from tasks.monitor_state import WindowVerdict, window_name
+from tasks.monitor_state import WindowVerdict
 from tasks.run import Run
 from tasks.training_requests import Request
 from vision.data.label_intake import Labelled
@@ -25,7 +25,7 @@ NEW_LABELS = "new_labels"
 
 
 class NewLabels(Section):
-    """`count`: labelled images that no finished training has taken in. `sha`: of the store."""
+    """`count`: labelled images that no training that passed has taken in. `sha`: of the store."""
 
     count: int
     sha: str
@@ -43,18 +43,17 @@ def count_labels(run: Run) -> NewLabels:
 @task(name="act-on-window", cache_policy=NO_CACHE, persist_result=False, tags=["monitoring"])
 def act_on(run: Run, verdict: WindowVerdict, labels: NewLabels) -> WindowVerdict:
     """On an alarm: asks for a training where one can help, and tells people either way."""
-    reason = f"{verdict.diagnosis.cause} in {window_name(verdict.no)}: {what_a_training_can(labels)}"
+    cause = verdict.diagnosis.retrain_for if verdict.diagnosis.retrain else verdict.diagnosis.cause
+    reason = f"{cause} in window {verdict.no}: {what_a_training_can(labels)}"
     verdict = verdict.model_copy(update={"new_labels": labels.count, "reason": reason})
     if not verdict.alarm:
         return verdict
     if verdict.diagnosis.retrain:
-        decision = governor_of(run).ask(reason, window_name(verdict.no), datetime.now(UTC))
+        decision = governor_of(run).ask(reason, verdict.name, datetime.now(UTC))
         verdict = verdict.model_copy(update={"request": decision})
-    alert(
-        run,
-        headline(verdict),
-        (*verdict.diagnosis.reasons, f"to do: {verdict.diagnosis.action}", told(verdict.request)),
-    )
+    found = verdict.diagnosis
+    why = (f"training {found.training}",) if found.training else ()
+    alert(run, headline(verdict), (*found.reasons, f"to do: {found.action}", *why, told(verdict.request)))
     return verdict
 
 
@@ -89,12 +88,12 @@ def told(decision: Decision | None) -> str:
 def send_requests(run: Run) -> None:
     """Emits the events of granted trainings, also of one that a killed run was granted; nothing without a server.
 
-    One that can't be sent stays to be sent by the next run.
+    One that can't be sent stays to be sent by the next run. One that nobody has acted upon is sent once more.
     """
     if not has_server():
         return
-    governor = governor_of(run)
-    for request in governor.to_send(datetime.now(UTC)):
+    governor, now = governor_of(run), datetime.now(UTC)
+    for request in (*governor.to_send(now), *governor.to_send_again(now)):
         try:
             send_request(request)
         except Exception as error:

@@ -14,6 +14,7 @@ from configs.load import load_system, settings
 from configs.paths import StatePaths
 from configs.schema import SystemConfig, config_sha
 from tasks.environment import prepare
+from tasks.loggers import refuse_absent
 from tasks.services import check_service
 from vision.lineage import git_state
 from vision.machine_faults import clear_faults
@@ -21,6 +22,14 @@ from vision.settings import Section
 
 if TYPE_CHECKING:
     from tasks.tracking import Tracker
+
+
+class Tuned(Section):
+    """What a search found. values: by the keys of `tuning.space`; stage: its key; parts: of the report's page."""
+
+    values: dict[str, Any]
+    stage: str
+    parts: tuple[dict[str, Any], ...] = ()
 
 
 class Run(Section):
@@ -38,6 +47,8 @@ class Run(Section):
     reason: str
     window: str | None
     git: dict[str, Any]
+    tuned: Tuned | None = None
+    """Given once a search has changed `config`."""
 
     def tracker(self) -> "Tracker":
         """Raises `MachineError` when the registry can't be used now."""
@@ -97,6 +108,8 @@ def open_run(
     """
     prepare()
     config, machine = load_system(system, overrides or {}), settings()
+    if registry:
+        refuse_absent(config.tracking.loggers)
     state = StatePaths(machine.state)
     with clear_faults(state.root):
         _make(state.system(config.system))

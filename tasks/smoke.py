@@ -84,22 +84,26 @@ def smoke(url: str, package: Package) -> Verdict:
     wanted = answering(package.spec.kind).answers(
         golden_outputs(package.folder), package.spec, [(0, 0)] * len(files), top_k=len(package.spec.labels)
     )
-    reasons = []
+    reasons, largest = [], 0.0
     with httpx.Client(base_url=url, timeout=30, trust_env=False) as client:
-        tolerance = PROBABILITY_TOLERANCES[client.get("/model/version").raise_for_status().json()["precision"]]
+        precision = client.get("/model/version").raise_for_status().json()["precision"]
+        tolerance = PROBABILITY_TOLERANCES[precision]
         for path, answer in zip(files, wanted, strict=True):
             response = client.post("/predict", files={"file": (path.name, path.read_bytes())})
-            reasons += [
-                f"{path.name}: {reason}" for reason in _differences(response, answer, package.package_sha, tolerance)
-            ]
+            gap, wrong = _differences(response, answer, package.package_sha, tolerance)
+            reasons += [f"{path.name}: {reason}" for reason in wrong]
+            largest = max(largest, gap)
     if reasons:
         return Verdict(passed=False, reasons=tuple(reasons))
-    return Verdict(passed=True, reasons=(f"{len(files)} golden images answered over HTTP as the package says",))
+    answered = f"{len(files)} golden images answered over HTTP as the package says"
+    figures = f"probabilities differ by at most {largest:.2g} (tolerance {tolerance:g} in {precision})"
+    return Verdict(passed=True, reasons=(answered, figures))
 
 
-def _differences(response: httpx.Response, wanted: dict, package_sha: str, tolerance: float) -> list[str]:
+def _differences(response: httpx.Response, wanted: dict, package_sha: str, tolerance: float) -> tuple[float, list[str]]:
+    """The largest gap between probabilities, and all that is wrong with the answer."""
     if response.status_code != 200:
-        return [f"status {response.status_code}: {response.text[:200]}"]
+        return 0.0, [f"status {response.status_code}: {response.text[:200]}"]
     got = response.json()
     found = []
     if got["model"]["package_sha"] != package_sha:
@@ -110,7 +114,7 @@ def _differences(response: httpx.Response, wanted: dict, package_sha: str, toler
         found.append(f"probabilities differ by {max(gaps):.3f}, allowed {tolerance}")
     if probabilities[wanted["label"]] - probabilities[got["label"]] > tolerance:
         found.append(f"label {got['label']}, golden {wanted['label']}")
-    return found
+    return max(gaps), found
 
 
 def free_port() -> int:

@@ -24,6 +24,7 @@ class Trained(Section):
     cache: StageResult
     model: StageResult
     evaluation: StageResult
+    analysis: StageResult
 
     def rows(self, split: str) -> pd.DataFrame:
         """The readable images of one split, in the order of the cache and of the stored outputs."""
@@ -34,15 +35,26 @@ class Trained(Section):
 
     def found(self) -> Evaluation:
         """The evaluation stage's result, read back."""
-        folder, made = self.evaluation.folder, self.evaluation.made
-        per_class, rows = pd.read_csv(folder / "per_class.csv"), pd.read_parquet(folder / "rows.parquet")
-        return Evaluation(made["headline"], restored(made["metrics"]), per_class, rows)
+        return read_evaluation(self.evaluation)
 
     def crops(self, split: str) -> "Crops":
         """What the model sees of them, read when asked for."""
         from vision.data.cache import ImageCache
 
         return ImageCache.open(self.cache.folder).crops(split)
+
+
+def _pretraining(model: StageResult) -> dict[str, str]:
+    return {"pretrain": model.made["pretrain"]} if "pretrain" in model.made else {}
+
+
+def _tuning(run: Run) -> dict[str, Any]:
+    return {"tuning": {"stage": run.tuned.stage, "values": run.tuned.values}} if run.tuned else {}
+
+
+def read_evaluation(stage: StageResult) -> Evaluation:
+    per_class, rows = pd.read_csv(stage.folder / "per_class.csv"), pd.read_parquet(stage.folder / "rows.parquet")
+    return Evaluation(stage.made["headline"], restored(stage.made["metrics"]), per_class, rows)
 
 
 def upstream(run: Run, trained: Trained) -> dict[str, Any]:
@@ -61,5 +73,5 @@ def upstream(run: Run, trained: Trained) -> dict[str, Any]:
         "contract": {"passed": verdict["passed"], "rules": trained.contract.made["ran"], "stage": trained.contract.key},
         "run_id": trained.model.made["run_id"],
         "weights": trained.model.made["weights"],
-        "stages": {stage.stage: stage.key for stage in stages},
-    }
+        "stages": {stage.stage: stage.key for stage in stages} | _pretraining(trained.model),
+    } | _tuning(run)

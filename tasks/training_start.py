@@ -8,12 +8,16 @@ import numpy as np
 from configs.schema import SystemConfig
 from tasks.stages import write_json
 from vision.data.cache import ImageCache
+from vision.data.label_share import labelled
 from vision.kinds import answering, learning
+from vision.kinds.base import Learning
 from vision.models.network import IMAGENET_MEAN, IMAGENET_STD, ServedModel, save_model
 from vision.models.weights import WeightsReport, load_champion, load_start
+from vision.training.config import TrainingConfig
 from vision.training.epoch import Plan
 from vision.training.loaders import Loaders, SplitData
 from vision.training.seeds import derived_seed
+from vision.training.simclr import VIEWS, SimClr
 from vision.training.stages import stages_for
 from vision.training.statistics import normalisation
 
@@ -34,7 +38,7 @@ class ChampionStart:
 class TrainJob:
     """One training. cache: folder with images.npy and rows.parquet. weights_root: folder with weight files by
     torchvision's names. pretrained: what a pre-training stage made, for `weights: simclr`. champion: what to go on from
-    in place of `model.weights`.
+    in place of `model.weights`. pretext: the task of a pre-training, in place of the kind's own; it has no validation.
     """
 
     config: SystemConfig
@@ -43,14 +47,20 @@ class TrainJob:
     weights_root: Path | None = None
     pretrained: Path | None = None
     champion: ChampionStart | None = None
+    pretext: SimClr | None = None
+
+    @property
+    def learning(self) -> Learning | SimClr:
+        return self.pretext or learning(self.config.kind)
 
 
 def build_model(job: TrainJob) -> ServedModel:
     """The job's network, random, with ImageNet's normalisation; `load_model` puts the real one in."""
     config = job.config
     seed = derived_seed(config.training.seed, "network")
-    network = learning(config.kind).network(config.model, job.labels, seed)
-    return ServedModel(network, answering(config.kind).outputs, IMAGENET_MEAN, IMAGENET_STD)
+    network = job.learning.network(config.model, job.labels, seed)
+    outputs = job.pretext.outputs if job.pretext else answering(config.kind).outputs
+    return ServedModel(network, outputs, IMAGENET_MEAN, IMAGENET_STD)
 
 
 def load_or_make_start(job: TrainJob, folder: Path) -> WeightsReport:
@@ -80,21 +90,27 @@ def _load_weights(model: ServedModel, job: TrainJob) -> WeightsReport:
 def plan_of(job: TrainJob, weights: WeightsReport) -> Plan:
     config = job.config
     return Plan(
-        learning=learning(config.kind),
+        learning=job.learning,
         labels=tuple(job.labels),
         input=config.input,
         config=config.training,
         stages=stages_for(config.training, weights.origin == "random"),
+        views=VIEWS if job.pretext else 1,
     )
 
 
 def loaders_of(job: TrainJob) -> Loaders:
     """The training and validation split of the cache, with targets. Images stay in the memory map."""
     cache = ImageCache.open(job.cache)
-    kind = learning(job.config.kind)
 
-    def split(name: str) -> SplitData:
-        indices = np.asarray(cache.indices(name))
-        return SplitData(cache.images, indices, kind.targets(cache.rows.iloc[indices], job.labels))
+    def split(indices: np.ndarray) -> SplitData:
+        return SplitData(cache.images, indices, job.learning.targets(cache.rows.iloc[indices], job.labels))
 
-    return Loaders(train=split("train"), val=split("val"))
+    validation = cache.indices("val")[:0] if job.pretext else cache.indices("val")
+    return Loaders(train=split(labelled_images(cache, job.config.training)), val=split(validation))
+
+
+def labelled_images(cache: ImageCache, config: TrainingConfig) -> np.ndarray:
+    """int64: the rows of the training split whose labels count."""
+    indices = cache.indices("train")
+    return indices[labelled(cache.rows.iloc[indices], config.label_share, config.seed)]

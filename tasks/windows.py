@@ -62,12 +62,18 @@ def read_window(run: Run) -> Window:
 
 def _take(run: Run, mark: Mark, begun: WindowRows | None, sha: str) -> Taken:
     same = begun is not None and (begun.package_sha, begun.since) == (sha, mark.watermark)
-    records, most = run.state.records(run.config.system), run.config.monitor.max_window
-    return take_window(records, mark.watermark, sha, most, begun.until if same else None)
+    records, config = run.state.records(run.config.system), run.config.monitor
+    if same:
+        taken = take_window(records, mark.watermark, sha, config.max_window, begun.until)
+        # Retention may have been faster, or more be asked of a window by now: then it would wait for ever.
+        if len(taken.table) >= config.min_window:
+            return taken
+    return take_window(records, mark.watermark, sha, config.max_window)
 
 
 def _left_out(taken: Taken) -> str:
     parts = [f"{count} of package {sha[:12]}" for sha, count in sorted(taken.others.items())]
+    parts += [f"{taken.shadow} answers given in shadow"] * bool(taken.shadow)
     parts += [f"{taken.table.attrs['unreadable']} lines that are no records"] * bool(taken.table.attrs["unreadable"])
     return f"; left out: {', '.join(parts)}" if parts else ""
 

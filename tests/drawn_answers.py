@@ -28,12 +28,13 @@ class Nature:
 
 @dataclass
 class Drawn:
-    """folder: of one system. at: what the service's clock says."""
+    """folder: of one system. at: what the service's clock says. key_id: who says the labels."""
 
     folder: Path
     release: Release
     seed: int = 0
     at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    key_id: str = "k"
 
     def __post_init__(self) -> None:
         self.rng = np.random.default_rng(self.seed)
@@ -96,6 +97,6 @@ class Drawn:
         for row in rows:
             records.append(record_line(row))
         for made, label in said:
-            feedback.append(feedback_line(Feedback(id=made, label=str(label), at=self.at, key_id="k")))
+            feedback.append(feedback_line(Feedback(id=made, label=str(label), at=self.at, key_id=self.key_id)))
         records.close()
         feedback.close()

@@ -10,7 +10,8 @@ Names and arguments are torchvision's (transforms.v2), and so is the meaning, wi
   each image.
 - `random_erasing` fills with the mean colour, which is what torchvision's recipe does by erasing after normalisation
   with 0.
-- `gaussian_blur` has a probability `p` of its own (torchvision wraps it in RandomApply), by default 1.
+- `gaussian_blur` and `color_jitter` have a probability `p` of their own (torchvision wraps them in RandomApply), by
+  default 1.
 
 Without a crop step the images are the centre crops that evaluation sees. Everything random comes from the generator
 given.

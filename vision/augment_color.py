@@ -11,7 +11,12 @@ GRAY = (0.2989, 0.587, 0.114)
 
 
 def color_jitter(planes: Tensor, args: dict, generator: Generator) -> Tensor:
-    """Brightness, contrast, saturation and hue, each by a random factor of its range, in a random order."""
+    """With probability `p` (default 1) brightness, contrast, saturation and hue, each by a random factor of its range, in a
+    random order."""
+    if "p" in args:
+        chosen = _chosen(len(planes), generator, args["p"]).nonzero()[:, 0].to(planes.device)
+        picked = color_jitter(planes[chosen], {name: args[name] for name in args if name != "p"}, generator)
+        return planes.index_copy(0, chosen, picked)
     unknown = set(args) - set(_PARTS)
     if unknown:
         raise TypeError(f"unknown argument {', '.join(sorted(unknown))}")

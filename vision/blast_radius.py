@@ -136,7 +136,8 @@ def _trainings(splits: set[str], stages: Path) -> Iterator[TrainingUse]:
         if sha := stage["made"].get("package_sha"):
             packages.setdefault(stage["inputs"].get("model"), []).append(sha)
     touched: set[str] = set()
-    for stage in reversed(list(finished(stages / "train"))):
+    # By the time that they say themselves: a copied state folder has other file times.
+    for stage in sorted(finished(stages / "train"), key=lambda stage: stage["at"]):
         split_sha = caches.get(stage["inputs"].get("cache"))
         began = (stage["made"].get("weights") or {}).get("package_sha")
         if split_sha in splits or began in touched:

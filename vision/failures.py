@@ -17,7 +17,7 @@ class Failure(Section):
 
     at: AwareDatetime
     id: str | None = None
-    """The champion's answer to the same image; None for `load`."""
+    """The champion's answer to the same image; None for `load`, and where the champion had no place or time for it."""
     package_sha: str
     """Of the challenger."""
     model_version: int
@@ -30,10 +30,15 @@ def failure_line(failure: Failure) -> bytes:
     return failure.model_dump_json().encode() + b"\n"
 
 
-def read_failures(folder: Path, release_no: int | None = None) -> list[Failure]:
-    """In order of time; of one release only, where its number is given. Lines that are no failure are left out."""
+def read_failures(folder: Path, release_no: int | None = None, first_day: int = 0) -> list[Failure]:
+    """In order of time; of one release only, where its number is given. Lines that are no failure are left out.
+
+    first_day: day number; earlier days are not looked into.
+    """
     found = []
     for file in log_files(folder):
+        if file.day < first_day:
+            continue
         with contextlib.suppress(FileNotFoundError):
             for row, _ in lines(file.growing.read_bytes()):
                 with contextlib.suppress(ValidationError):

@@ -61,8 +61,11 @@ def trace(prediction_id: str, places: Places) -> Passport | None:
     Raises `ValueError` for a text that is no prediction id.
     """
     record = find_record(places.records, prediction_id)
-    if record is None:
-        return None
+    return None if record is None else join(record, places)
+
+
+def join(record: dict[str, Any], places: Places) -> Passport:
+    """The passport of a prediction whose record is at hand."""
     package_sha, missing = record["package_sha"], []
     package = _package(places.packages, package_sha)
     training = _sealed_json(package, LINEAGE, package_sha, missing)
@@ -83,7 +86,7 @@ def trace(prediction_id: str, places: Places) -> Passport | None:
         ),
         training=training,
         gate=gate,
-        feedback=find_feedback(places.feedback, prediction_id),
+        feedback=find_feedback(places.feedback, record["id"]),
         missing=missing,
     )
 

@@ -24,6 +24,8 @@ SCHEMA = 1
 NUMBER = "%.4g"
 """Four significant digits of features and embedding: an error of at most 0.05 %, far below what drift is measured by."""
 MS_DIGITS = 3
+QUEUE_KEY = "queue:"
+"""How the `key_id` of a label begins that was asked for: the label queue picks images that are hard."""
 DAY_S = 86_400
 UUID_VERSION = 7
 

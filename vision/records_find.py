@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic_core import from_json
 
+from vision.errors import UserError
 from vision.records import NUMBER, Record, day_number, made_at_ms
 from vision.records_read import OFFSET, LogFile, lines, log_files
 
@@ -31,6 +32,19 @@ def find_record(folder: Path, prediction_id: str) -> dict[str, Any] | None:
         if found is not None:
             return found
     return None
+
+
+def known_record(folder: Path, prediction_id: str) -> dict[str, Any]:
+    """As `find_record`. Raises `UserError` for a text that is no prediction id and for one that no record has."""
+    allowed = f"the prediction_id of an answer whose record lies in {folder}"
+    do = "check the id and --system; records are kept for serving.keeping.records_days"
+    try:
+        found = find_record(folder, prediction_id)
+    except ValueError:
+        raise UserError(f"{prediction_id!r} is no prediction id", allowed, do) from None
+    if found is None:
+        raise UserError(f"no record of prediction {prediction_id}", allowed, do)
+    return found
 
 
 def _in_file(file: LogFile, prediction_id: str, made_ms: int) -> dict[str, Any] | None:

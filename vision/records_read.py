@@ -88,12 +88,14 @@ def record_tables(folder: Path, days: tuple[int, ...] | None = None) -> "Iterato
             yield table
 
 
-def read_feedback(folder: Path) -> "pd.DataFrame":
-    """Columns id, label, at, key_id: of each id the last one said."""
+def read_feedback(folder: Path, first_day: int = 0) -> "pd.DataFrame":
+    """Columns id, label, at, key_id: of each id the last one said. first_day: day number; earlier days are not looked into."""
     import pandas as pd
 
     rows = []
     for file in log_files(folder):
+        if file.day < first_day:
+            continue
         with contextlib.suppress(FileNotFoundError):
             rows += [row for row, _ in lines(file.growing.read_bytes()) if row is not None]
     table = pd.DataFrame(rows, columns=["id", "label", "at", "key_id"])

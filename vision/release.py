@@ -72,7 +72,7 @@ def champions(history: Sequence[Release]) -> tuple[ReleasedModel, ...]:
 
 
 def sticky_number(salt: str, client: str) -> int:
-    """Where a client stands among all: from 0 to 2^256, evenly. client: key id, or address where there is no key."""
+    """Where a client stands among all: from 0 to 2^256, evenly. client: key id, or what the image is known by."""
     return int.from_bytes(hashlib.sha256((salt + client).encode()).digest(), "big")
 
 

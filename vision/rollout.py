@@ -9,8 +9,8 @@ from vision.monitoring.sequential import Interval
 from vision.release import Release
 from vision.settings import Section
 
-FAILURES, LATENCY, DISAGREEMENT, UNSURE, ACCURACY = (
-    "failures", "latency_ratio", "disagreement", "unsure_rise", "accuracy_loss",
+FAILURES, LATENCY, DISAGREEMENT, UNSURE, ACCURACY, SINCE = (
+    "failures", "latency_ratio", "disagreement", "unsure_rise", "accuracy_loss", "accuracy_loss_since",
 )  # fmt: skip
 
 
@@ -36,7 +36,8 @@ class Measure(Section):
 
     failures: share of images that the challenger could not answer. latency_ratio: time to compute an image. disagreement:
     share of images with another label. unsure_rise: how much larger the share of answers that are not confident is.
-    accuracy_loss: how much lower the accuracy on labelled answers is.
+    accuracy_loss: how much lower the accuracy on labelled answers is. accuracy_loss_since: that of a new champion since
+    it answers alone, below that of the one before until then.
     """
 
     name: str
@@ -48,11 +49,16 @@ class Measure(Section):
         """Is it known, at all looks together, that the limit is passed?"""
         return self.found.count > 0 and self.found.low > self.limit
 
+    @property
+    def shown_within(self) -> bool:
+        """Is it known, at all looks together, that the limit is kept?"""
+        return self.found.count > 0 and self.found.high <= self.limit
+
     def __str__(self) -> str:
         found = self.found
         if found.value is None:
             return f"{self.name}: nothing to compare yet (limit {self.limit:g})"
-        within = "over" if self.against else "within" if found.high <= self.limit else "not shown to be over"
+        within = "over" if self.against else "within" if self.shown_within else "not shown to be over"
         bounds = f"{found.low:.3g} to {found.high:.3g}, {found.count} compared"
         return f"{self.name} {found.value:.3g} ({bounds}) is {within} {self.limit:g}"
 
@@ -111,12 +117,19 @@ def next_step(release: Release, evidence: Evidence, config: Limits, now: datetim
 
 
 def _champion_alone(evidence: Evidence, config: Limits, waiting: int | None) -> Step:
-    """A new champion is held to the record of the one before, as long as the evidence has a measure of that."""
+    """A new champion is held to the one before, as long as the evidence has a measure of that.
+
+    Answers of two times may differ because the images do. So they take nobody back whom labels of the same time show
+    to be as good as the one before.
+    """
+    same, since = evidence.measure(ACCURACY), evidence.measure(SINCE)
+    excused = bool(since and since.against and same and same.shown_within)
     against = tuple(f"the new champion disappoints: {measure}" for measure in evidence.measures if measure.against)
-    if against:
+    if against and not excused:
         return Step(to="rollback", reasons=against)
     if waiting is None:
-        return Step(to="stay", reasons=("no challenger waits", *map(str, evidence.measures)))
+        why = "the images have changed, not the model: what to do is the monitor's to say" if excused else ""
+        return Step(to="stay", reasons=tuple(filter(None, ("no challenger waits", why, *map(str, evidence.measures)))))
     return _if_automatic("shadow", (f"version {waiting} has passed its gate and waits",), config)
 
 
@@ -132,7 +145,7 @@ def _against(release: Release, evidence: Evidence, config: Limits) -> tuple[str,
         return (f"the service refuses version {release.challenger.version}: {evidence.refused}",)
     against = tuple(str(measure) for measure in evidence.measures if measure.against and measure.name != DISAGREEMENT)
     split, accuracy = evidence.measure(DISAGREEMENT), evidence.measure(ACCURACY)
-    if against or split is None or not split.against or _better(accuracy) or not _labelled(accuracy, config):
+    if against or split is None or not split.against or not _lost(accuracy, config):
         return against
     return str(split), f"labels don't side with the challenger: {accuracy}"
 
@@ -146,7 +159,8 @@ def _obstacles(release: Release, evidence: Evidence, config: Limits) -> tuple[st
     split, accuracy = evidence.measure(DISAGREEMENT), evidence.measure(ACCURACY)
     if split is not None and split.against and not _better(accuracy):
         labels = accuracy.found.count if accuracy else 0
-        found.append(f"{split}: labels decide, {labels} of {config.disagreement_labels} pairs have one")
+        few = f"{labels} of {config.disagreement_labels} pairs have one"
+        found.append(f"{split}: labels decide, {few if labels < config.disagreement_labels else accuracy}")
     return tuple(found)
 
 
@@ -155,8 +169,9 @@ def _better(accuracy: Measure | None) -> bool:
     return accuracy is not None and accuracy.found.count > 0 and accuracy.found.high < 0
 
 
-def _labelled(accuracy: Measure | None, config: Limits) -> bool:
-    return accuracy is not None and accuracy.found.count >= config.disagreement_labels
+def _lost(accuracy: Measure | None, config: Limits) -> bool:
+    """Was it right no more often on labels enough? One that was waits for more: to prove even 30 points takes 100 of them."""
+    return accuracy is not None and accuracy.found.count >= config.disagreement_labels and accuracy.found.value >= 0
 
 
 def _progress(release: Release, evidence: Evidence, config: Limits) -> str:

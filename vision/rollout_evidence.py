@@ -10,6 +10,7 @@ a small batch costs an image more is not the model's doing.
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,14 +18,14 @@ import numpy as np
 from vision.failures import Failure
 from vision.monitoring.sequential import Interval, Span, compare_means, compare_rates, estimate_mean, estimate_rate
 from vision.release import Release, ReleasedModel
-from vision.rollout import ACCURACY, DISAGREEMENT, FAILURES, LATENCY, UNSURE, Evidence, Limits, Measure
+from vision.rollout import ACCURACY, DISAGREEMENT, FAILURES, LATENCY, SINCE, UNSURE, Evidence, Limits, Measure
 from vision.rollout_rows import Rows
 
 if TYPE_CHECKING:
     import pandas as pd
 
-TESTS = 11
-"""Five in shadow, five in the canary, one of a new champion: each gets its part of the error level (Bonferroni)."""
+TESTS = 12
+"""Five in shadow, five in the canary, two of a new champion: each gets its part of the error level (Bonferroni)."""
 LOG_RATIO_MAX = math.log(8)
 """A time beyond eight times the other counts as eight times: a hiccup of the machine is no property of the model."""
 LOG_STEP = 0.01
@@ -60,19 +61,25 @@ def weigh(release: Release, rows: Rows, config: Limits) -> Evidence:
 
 
 def weigh_champion(release: Release, before: ReleasedModel, rows: Rows, config: Limits) -> Evidence:
-    """Of a champion that was promoted: its labelled answers against those of the one before, while both still answered.
+    """Of a champion that was promoted, in two measures: both models while both answered, as labels of that time come in;
+    and its answers since against those of the one before until then, which are of another time. There labels that were
+    asked for don't count: each model's are of images that it found hard, and not every time has as many of them.
 
-    rows: of `release` and of the ones that led to it.
+    rows: labelled ones, of `release` and of the ones that led to it.
     """
+    level, limit = config.error_level / TESTS, config.accuracy_margin
     new, old = _of(rows, release.champion), _of(rows, before)
-    new = new[new["release_no"] == release.no]
-    sides = [_wrong(side, rows) for side in (new, old)]
-    found = compare_rates(*((int(side.sum()), len(side)) for side in sides), config.error_level / TESTS)
+    alone = new["release_no"] == release.no
+    sides = _same_time(old, new[~alone], rows)
+    same = compare_means(sides[:, 0], sides[:, 1], level)
+    volunteered = replace(rows, labels={name: rows.labels[name] for name in rows.labels.keys() - rows.asked_for})
+    wrong = [_wrong(side, volunteered) for side in (new[alone], old)]
+    since = compare_rates(*((int(side.sum()), len(side)) for side in wrong), level)
     return Evidence(
         release_no=release.no,
-        champion_answers=len(new),
-        labels=found.count,
-        measures=(Measure(name=ACCURACY, found=found, limit=config.accuracy_margin),),
+        champion_answers=int(alone.sum()),
+        labels=since.count,
+        measures=(Measure(name=ACCURACY, found=same, limit=limit), Measure(name=SINCE, found=since, limit=limit)),
     )
 
 
@@ -137,6 +144,14 @@ def _neighbours(first: "pd.DataFrame", second: "pd.DataFrame", rows: Rows) -> di
     labelled = [side[side["id"].isin(rows.labels)] for side in (second, first)]
     wrong = [(side["id"], _wrong(side, rows)) for side in labelled]
     return {UNSURE: beside(*unsure), ACCURACY: beside(*wrong)}
+
+
+def _same_time(first: "pd.DataFrame", second: "pd.DataFrame", rows: Rows) -> np.ndarray:
+    """float [N, 2], wrong or not (challenger, champion): the images of a shadow, then the answers of the canary."""
+    pairs = _pairs(first, second[second["route"] == "shadow"], rows)[ACCURACY]
+    canary = second[second["route"] == "canary"]
+    beside_it = first[first["release_no"].isin(canary["release_no"])]
+    return np.concatenate([pairs, _neighbours(beside_it, canary, rows)[ACCURACY]])
 
 
 def _latency(first: "pd.DataFrame", second: "pd.DataFrame", level: float) -> Interval:

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from importlib.util import find_spec
 
 import pytest
 from commands import train
@@ -58,6 +59,17 @@ def test_an_unknown_key_is_answered_with_the_nearest_known_one(tiny, refused):
 def test_several_mistakes_are_told_at_once(tiny, refused):
     said = refused("three mistakes in one file", tiny(model={"arch": "resnet19", "dropout": 2}, kind="clasify"))
     assert "3 mistakes" in said and "resnet18" in said and "model.dropout = 2" in said
+
+
+def test_weights_of_a_pretraining_that_the_config_does_not_describe(tiny, refused):
+    said = refused("`weights: simclr` without a section `pretraining`", tiny(), "model.weights=simclr")
+    assert "a section `pretraining` goes with model.weights simclr" in said
+
+
+@pytest.mark.skipif(find_spec("wandb") is not None, reason="wandb is installed")
+def test_a_logger_that_is_not_installed(tiny, refused):
+    said = refused("a logger that is not installed", tiny(), "tracking.loggers=[tensorboard, wandb]")
+    assert "wandb is not installed" in said and ".[wandb]" in said
 
 
 @pytest.mark.parametrize(

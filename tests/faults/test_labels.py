@@ -55,6 +55,19 @@ def test_a_sheet_with_wrong_lines(tmp_path, capsys, fault):
     fault.saw("Monitor", "a label sheet with wrong lines", exit=code, says=said, kept="no label of the sheet is taken")
 
 
+def test_a_file_that_is_no_sheet(tmp_path, capsys, fault):
+    for given, data in (
+        ("with a NUL byte", b"id,label\nid0,leaf\nid1,le\0af\n"),
+        ("with a field of 200 kB", b"id,label\nid0," + b"x" * 200_000 + b"\n"),
+        ("saved as a workbook (.xlsx)", b"PK\x03\x04\x14\x00"),
+    ):
+        (tmp_path / "labels.csv").write_bytes(data)
+        code = guarded(lambda: read_sheet(tmp_path / "labels.csv", {"id0", "id1"}, LABELS) and DONE)
+        said = capsys.readouterr().err.partition("error: ")[2]
+        assert code == MISTAKE and "Traceback" not in said and "CSV UTF-8" in said
+        fault.saw("Monitor", f"a label sheet {given}", exit=code, says=said, kept="no label of the sheet is taken")
+
+
 def test_words_that_give_no_image(folders, fault):
     say(folders, keep(folders, 1), "leaf")
     say(folders, keep(folders, 2), "dandelion")

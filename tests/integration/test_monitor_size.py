@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from flows.command import DONE
 from tests.monitor_stage import DARK, MonitorStage
 from vision.records_seal import seal_closed
 
@@ -20,8 +21,9 @@ from tests.monitor_stage import MonitorStage
 from pathlib import Path
 began = time.monotonic()
 code = MonitorStage(Path(sys.argv[1]), sys.argv[2]).monitor()
-used = {"code": code, "seconds": time.monotonic() - began, "mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
-print(json.dumps(used))
+seconds, used = time.monotonic() - began, resource.getrusage(resource.RUSAGE_SELF)
+cpu_s = used.ru_utime + used.ru_stime
+print(json.dumps({"code": code, "seconds": seconds, "cpu_s": cpu_s, "mb": used.ru_maxrss / 1024}))
 """
 
 
@@ -45,5 +47,6 @@ def test_it_is_judged_in_half_a_minute_and_a_gigabyte(tmp_path, tiny, prefect_se
         assert done.returncode == 0, done.stderr[-3000:]
         seen[name] = json.loads(done.stdout.splitlines()[-1])
     print(seen)
+    assert [one["code"] for one in seen.values()] == [DONE] * 2
     assert stage.verdict(1).records == RECORDS and stage.verdict(1).drift.drifted
     assert seen["second"]["seconds"] < MOST_S and max(one["mb"] for one in seen.values()) < MOST_MB

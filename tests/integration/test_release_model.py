@@ -5,7 +5,7 @@ import json
 import pytest
 
 import flows.rollback_release as rollback_release
-from flows.command import AGAINST, DONE, MISTAKE, main
+from flows.command import AGAINST, DONE, FAULT, MISTAKE, main
 from flows.release_model import release_model
 from tasks.release_change import releases
 from tests.drawn_answers import Nature
@@ -101,5 +101,12 @@ def test_a_champion_that_disappoints_gives_its_place_back(stage, capsys):
     step(stage)
     assert stage.release.champion.version == 2
     stage.drawn().alone(200, Nature(wrong=0.6), labelled=1.0)
+
+    model = stage.run.packages / releases(stage.run)[0].document.champion.package_sha / "model.onnx"
+    sealed = model.read_text()
+    model.write_text("rot")
+    assert step(stage) in (FAULT, MISTAKE) and "has changed since it was sealed" in capsys.readouterr().err
+    assert stage.release.champion.version == 2 and stage.is_settled(), "nobody is sent back to what no service can load"
+    model.write_text(sealed)
     assert step(stage) == AGAINST and "the new champion disappoints: accuracy_loss" in capsys.readouterr().out
     assert stage.release.champion.version == 1 and stage.aliases() == (1, None)

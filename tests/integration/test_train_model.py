@@ -14,6 +14,9 @@ from uuid6 import uuid7
 from configs.retraining import RetrainingConfig
 from flows.command import AGAINST, DONE, MISTAKE, main
 from flows.evaluate_model import evaluate_model, options
+from flows.explore_data import explore_data
+from flows.export_model import export_model
+from flows.export_model import options as export_options
 from flows.monitor_drift import monitor_drift
 from flows.queue_labels import options as queue_options
 from flows.queue_labels import queue_labels
@@ -29,6 +32,7 @@ from vision.records import Feedback, day_folder, day_number, feedback_line
 from vision.records_log import LineLog
 from vision.release import read_release
 
+SIMCLR = ("model.weights=simclr", "pretraining={epochs: 2, batch_size: 8}", "tracking.loggers=[tensorboard]")
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_server", "ray", "shared_state")]
 
 
@@ -71,6 +75,18 @@ def test_a_first_model_becomes_champion_with_everything_it_came_from(tiny, share
     assert [row["what"] for row in read_audit(f"sqlite:///{shared_state / 'state.db'}", "tiny")] == ["alias:champion"]
     assert (shared_state / "bentoml" / "bentos" / "visionops_tiny" / "v1").is_dir()
     assert made["smoke"]["made"]["verdict"]["passed"]
+    (page,) = shared_state.glob("systems/tiny/reports/*/report.html")
+    shown = page.read_text()
+    assert all(
+        part in shown for part in ("Parity with the trained network", "OpenVINO, float32", "the bento, over HTTP")
+    )
+
+
+def test_the_champion_is_found_and_handed_over_as_files(tiny, tracker, tmp_path, capsys):
+    to = tmp_path / "files"
+    assert main(export_model, export_options, argv=["--system", tiny(), "--to", str(to)]) == DONE
+    assert json.loads((to / "export.json").read_text())["package_sha"] == alias_version(tracker, CHAMPION).package_sha
+    assert "int8: left out, none was made" in capsys.readouterr().out
 
 
 def test_the_run_in_mlflow_has_curve_data_and_package(shared_state, tracker):
@@ -91,7 +107,7 @@ def test_the_same_again_runs_no_stage_and_registers_nothing(tiny, shared_state, 
 
 def test_another_training_becomes_challenger_and_met_the_champion(tiny, shared_state, tracker):
     changes = ("training.seed=7", "gate.max_drop=0.9", "gate.max_class_drop=0.99", "export.int8=true")
-    assert train(tiny(), *changes) == DONE
+    assert train(tiny(), *changes, *SIMCLR) == DONE
     assert versions(tracker) == [1, 2]
     assert (alias_version(tracker, CHAMPION).version, alias_version(tracker, CHALLENGER).version) == (1, 2)
     gates = [json.loads(p.read_text())["made"] for p in shared_state.glob("systems/tiny/stages/gate/*/stage.json")]
@@ -99,6 +115,32 @@ def test_another_training_becomes_challenger_and_met_the_champion(tiny, shared_s
     package = shared_state / "systems/tiny/packages" / alias_version(tracker, CHALLENGER).package_sha
     said = json.loads((package / "spec.json").read_text())["int8"]
     assert said["drop"] is not None and (package / "model.int8.onnx").is_file() == said["passed"]
+
+
+def test_the_data_is_told_without_training_and_the_report_tells_where_the_model_errs(tiny, shared_state, capsys):
+    trained = set(shared_state.glob("systems/tiny/stages/train/*"))
+    assert main(explore_data, argv=["--system", tiny()], registry=False) == DONE
+    page = shared_state / "systems" / "tiny" / "reports" / "data.html"
+    assert str(page) in capsys.readouterr().out and "A map of the data" in page.read_text()
+    assert set(shared_state.glob("systems/tiny/stages/train/*")) == trained
+    report = next(shared_state.glob("systems/tiny/reports/*/report.html")).read_text()
+    for chapter in ("What the data said", "What is taken for what", "Slices", "How it behaves"):
+        assert f"<h2>{chapter}</h2>" in report
+
+
+def test_its_pretraining_is_a_stage_and_a_run_of_its_own_and_every_logger_was_told(shared_state, tracker):
+    (pretrained,) = (json.loads(p.read_text()) for p in shared_state.glob("systems/tiny/stages/pretrain/*/stage.json"))
+    package = shared_state / "systems/tiny/packages" / alias_version(tracker, CHALLENGER).package_sha
+    lineage = json.loads((package / "lineage.json").read_text())
+    assert (lineage["weights"]["origin"], lineage["stages"]["pretrain"]) == ("simclr", pretrained["key"])
+    run, own = (tracker.client.get_run(run_id) for run_id in (lineage["run_id"], pretrained["made"]["run_id"]))
+    assert run.data.tags["pretraining_run"] == own.info.run_id
+    assert (own.info.run_name, own.info.status) == ("mobilenet_v3_small_pretraining", "FINISHED")
+    assert "train_loss" in own.data.metrics and "val_macro_f1" not in own.data.metrics
+    written = {path.parent.name for path in shared_state.glob("systems/tiny/tensorboard/*/events.out.tfevents.*")}
+    assert written == {
+        f"mobilenet_v3_small_{one}ing_{run.info.run_id[:8]}" for one, run in (("train", run), ("pretrain", own))
+    }
 
 
 def test_a_lost_gate_registers_nothing_and_says_why(tiny, tracker, capsys):
@@ -127,10 +169,16 @@ def test_an_alarm_with_no_server_trains_here_and_now(tiny, shared_state, tracker
         serve_drifted(shared_state / "systems" / "tiny", copies=8)
         assert main(monitor_drift, argv=["--system", tiny()], registry=False) == DONE
     out = capsys.readouterr().out
-    assert "ALARM" in out and "training" in out and "in window-2: no new labels" in out
+    assert "ALARM" in out and "training" in out and "in window 2: no new labels" in out
     requests = Governor(f"sqlite:///{shared_state / 'state.db'}", "tiny", RetrainingConfig()).requests()
-    assert (requests[-1].window, requests[-1].automatic, requests[-1].state) == ("window-2", True, "ended")
+    assert requests[-1].window.startswith("window-2-") and (requests[-1].automatic, requests[-1].state) == (
+        True,
+        "ended",
+    )
     assert {request.automatic for request in requests[:-1]} == {False}, "trainings by hand are known too"
+    assert [request.state for request in requests].count("rejected") == 2, (
+        "a lost gate and a broken contract take no labels"
+    )
     assert versions(tracker) == known, "with nothing new it makes the same model again"
 
 

@@ -1,11 +1,15 @@
 """The batcher alone: overload, places, closing."""
 
 import asyncio
+import gc
 import threading
 import time
+import weakref
 
+import numpy as np
 import pytest
 
+from bentos.batch import AT_ONCE
 from bentos.batcher import Batcher, Closed, Overloaded
 from tests.serving.batcher_stage import Engine, behind_a_running_batch, image, number_of, play
 
@@ -64,6 +68,40 @@ def test_a_place_is_held_from_its_reservation_and_given_back_when_decoding_fails
     assert number_of(later) == 5
 
 
+def test_of_clients_that_gave_up_on_an_engine_that_hangs_no_bytes_are_kept():
+    """Each leaves a place for the next; the line holds them until the engine is free."""
+    engine, kept = Engine(gated=True), []
+
+    async def ask(batcher, number):
+        with batcher.reserve() as place:
+            hand_in(place, number)
+            await asyncio.wait_for(place.answer, 0.01)
+
+    def hand_in(place, number):
+        data = np.full(2**20, number, np.uint8)
+        kept.append(weakref.ref(data))
+        if number % 2:
+            place.put_work(lambda: data[:12].reshape(2, 2, 3))
+        else:
+            place.put(data[:12].reshape(2, 2, 3))
+
+    async def scene(batcher):
+        first = await behind_a_running_batch(engine, batcher, [])
+        for start in range(0, 60, 3):
+            found = await asyncio.gather(*(ask(batcher, start + at) for at in range(3)), return_exceptions=True)
+            assert {type(one) for one in found} == {TimeoutError}
+            del found
+        gc.collect()
+        held = sum(ref() is not None for ref in kept)
+        engine.gate.set()
+        await asyncio.gather(*first)
+        return held, await batcher.submit(image(7))
+
+    held, later = play(engine, scene, max_queue=4)
+    assert (held, number_of(later)) == (0, 7)
+    assert engine.batches == [[0], [7]]
+
+
 def test_a_place_may_be_filled_from_another_thread():
     async def scene(batcher):
         with batcher.reserve() as place:
@@ -115,3 +153,26 @@ def test_closing_twice_is_closing_and_leaves_no_thread():
     batcher = asyncio.run(scene())
     assert not batcher._line._thread.is_alive()
     assert threading.active_count() <= before + 1  # asyncio.run ends its own helpers a moment later
+
+
+def test_a_batch_of_answers_leaves_the_event_loop_turns_for_others():
+    engine, loop_turns = Engine(gated=True), []
+
+    async def scene(batcher):
+        tasks = await behind_a_running_batch(engine, batcher, range(1, 17))
+        for task in tasks[1:]:
+            task.add_done_callback(lambda _: loop_turns.append("answer"))
+
+        def other() -> None:
+            loop_turns.append("other")
+            if not tasks[-1].done():
+                asyncio.get_running_loop().call_soon(other)
+
+        engine.gate.set()
+        await tasks[0]
+        other()
+        await asyncio.gather(*tasks)
+
+    play(engine, scene, max_batch=16)
+    first = loop_turns.index("answer")
+    assert loop_turns[first:].count("other") >= 16 / AT_ONCE - 1

@@ -97,6 +97,31 @@ def test_a_full_canary_sends_its_clients_to_the_champion_and_is_no_failure(stage
     assert len(stage.failures()) == before[0]
 
 
+def test_a_failure_counts_although_the_champion_has_no_room_either(stage, draw, broken, monkeypatch):
+    before = len(stage.failures()), stage.value("challenger_failures_total", route=CANARY)
+    broken(fail)
+    champion = stage.predictor.lane.batcher
+    with monkeypatch.context() as patch, pytest.raises(Overloaded):
+        patch.setattr(champion, "held", champion.max_queue)
+        stage.predict(draw("moss", 3), of_canary(SHARE))
+    (failure,) = stage.failures()[before[0] :]
+    assert (failure.id, failure.route, failure.error) == (None, CANARY, "RuntimeError: broken")
+    assert stage.value("challenger_failures_total", route=CANARY) == before[1] + 1
+
+
+def test_an_image_that_both_fail_on_says_nothing_of_the_challenger(stage, draw, broken, monkeypatch):
+    before = len(stage.failures())
+    broken(fail)
+    monkeypatch.setattr(stage.predictor.lane.batcher._line, "_run", fail)
+    with pytest.raises(RuntimeError):
+        stage.predict(draw("moss", 3), of_canary(SHARE))
+    assert len(stage.failures()) == before
+
+
+def fail(images):
+    raise RuntimeError("broken")
+
+
 def test_a_canary_that_hangs_leaves_the_champion_time_to_answer(stage, draw, broken, monkeypatch):
     gate, run = threading.Event(), stage.lane().batcher._line._run
     monkeypatch.setattr(stage.predictor, "_canary", Canary(stage.predictor.router, 0.3, stage.predictor.told))

@@ -114,6 +114,15 @@ def test_a_small_file_of_many_pixels_goes_from_the_engine_to_the_threads_and_is_
     assert batched.outputs["sum"] == image.sum()
 
 
+def test_a_progressive_photo_counts_as_large_where_another_does_not(threads):
+    for progressive, names in ((False, ["engine"]), (True, ["engine", "decode_0"])):
+        threads.clear()
+        buffer = io.BytesIO()
+        Image.new("RGB", (1200, 900), (90, 120, 60)).save(buffer, "JPEG", progressive=progressive)
+        [(decoded, _, _)] = play(Stage(), asked_together(buffer.getvalue()))
+        assert (threads, decoded.size_px) == (names, (1200, 900))
+
+
 def test_who_leaves_before_their_turn_is_not_decoded_and_harms_nobody(threads, draw):
     engine = Engine(gated=True)
 

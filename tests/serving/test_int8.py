@@ -9,8 +9,10 @@ import pytest
 from bentos.engine import make_engine
 from configs.serving import ServingConfig
 from vision.export.assemble import assemble_package
+from vision.export.config import ExportConfig
 from vision.export.golden import TOLERANCES, check_golden
 from vision.export.int8 import quantise, worst_drop
+from vision.export.int8_gate import HeldBack, judge_int8
 from vision.export.parity import check_parity
 from vision.export.runtime import onnx_run
 from vision.kinds import answering
@@ -67,3 +69,24 @@ def test_the_worst_class_decides_and_a_class_without_images_has_no_say():
     before = pd.DataFrame({"label": ["a", "b", "c"], "recall": [0.9, 0.8, np.nan]})
     after = pd.DataFrame({"label": ["a", "b", "c"], "recall": [0.95, 0.75, np.nan]})
     assert worst_drop(before, after) == pytest.approx(0.05)
+
+
+@pytest.mark.parametrize(("spoilt", "passed", "drop"), [(0, True, 0.0), (1, False, 0.1)])
+def test_the_gate_looks_at_every_class_of_all_held_back_images(made, spoilt, passed, drop):
+    """Two parts of 15 images; of each class ten, of which INT8 gets `spoilt` of the first class wrong."""
+    labels = made.package.spec.labels
+    images = np.arange(30, dtype=np.uint8).repeat(3 * 4 * 4).reshape(30, 4, 4, 3)
+
+    def run(batch: np.ndarray, wrong: int = 0) -> dict[str, np.ndarray]:
+        numbers = batch[:, 0, 0, 0].astype(int)
+        logits = np.eye(len(labels), dtype=np.float32)[numbers % 3] * 9
+        logits[(numbers < 3 * wrong) & (numbers % 3 == 0)] = np.eye(len(labels), dtype=np.float32)[1] * 9
+        return {"logits": logits, "embedding": logits}
+
+    names = [str(number) for number in range(30)]
+    rows = pd.DataFrame(
+        {"path": names, "sha256": names, "label": [labels[number % 3] for number in range(30)], "family": names}
+    )
+    held = HeldBack([images[:15], images[15:]], rows)
+    judged = judge_int8(run, lambda batch: run(batch, spoilt), held, made.package.spec, ExportConfig())
+    assert (judged["passed"], judged["drop"]) == (passed, pytest.approx(drop))

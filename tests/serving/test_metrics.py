@@ -20,7 +20,7 @@ from bentos.metrics_folder import take_own_folder
 
 PROJECT = Path(__file__).resolve().parents[2]
 UNIT = re.compile(r"_(seconds|bytes|total|images|size|info|no|share|rate|p_value|columns|records|pairs|failures)$")
-SAYS_ITSELF = re.compile(r"(^|_)(confidence|accuracy|disagreement|drifted|alarm)$")
+SAYS_ITSELF = re.compile(r"(^|_)(confidence|accuracy|estimate_error|disagreement|drifted|alarm)$")
 """A share of 1, or yes or no."""
 
 

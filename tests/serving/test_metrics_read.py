@@ -22,6 +22,7 @@ MONITOR = {
     "low_confidence_share": 0.34,
     "estimated_accuracy": None,
     "labelled_accuracy": 0.8,
+    "estimate_error": 0.04,
     "false_alarm_rate": 0.005,
     "cause": "covariate_shift",
 }
@@ -67,7 +68,8 @@ def test_what_monitor_and_release_wrote_stands_on_metrics(tmp_path):
     expected = {
         "drift_drifted": 1, "drift_alarm": 0, "drift_p_value": 0.0031, "drift_columns": 4, "drift_window_records": 412,
         "drift_mean_confidence": 0.71, "drift_reference_mean_confidence": 0.93, "drift_low_confidence_share": 0.34,
-        "drift_labelled_accuracy": 0.8, "drift_false_alarm_rate": 0.005, "release_share": 0.1, "release_pairs": 250,
+        "drift_labelled_accuracy": 0.8, "drift_estimate_error": 0.04,
+        "drift_false_alarm_rate": 0.005, "release_share": 0.1, "release_pairs": 250,
         "release_disagreement": 0.04, "release_challenger_failures": 2,
         "monitor_last_run_timestamp_seconds": datetime(2026, 11, 21, 8, tzinfo=UTC).timestamp(),
     }  # fmt: skip

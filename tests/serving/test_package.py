@@ -9,11 +9,13 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
+import torch
 
 from bentos.engine import ready_engine
 from bentos.source import open_served
 from vision.errors import MachineError, UserError
 from vision.export.assemble import assemble_package
+from vision.export.explain import explain_model
 from vision.export.golden import check_golden, golden_files
 from vision.export.onnx import export_onnx
 from vision.export.parity import check_parity
@@ -68,6 +70,15 @@ def test_explain_graph_gives_a_heatmap_a_class(made):
     assert found["heatmaps"].shape == (2, 3, 16, 16)
     assert found["heatmaps"].min() >= 0
     assert found["heatmaps"].max() > 0
+
+
+def test_explain_graph_says_what_the_trained_network_says(made):
+    images = np.load(made.package.folder / "golden" / "inputs.npy")
+    found = onnx_run(made.package.folder / "explain.onnx")(images)
+    with torch.no_grad():
+        logits, heat = explain_model(made.model)(torch.from_numpy(images))
+    assert np.allclose(found["logits"], logits.numpy(), atol=1e-4)
+    assert np.allclose(found["heatmaps"], heat.numpy(), atol=1e-5) and heat.max() > 1e-3
 
 
 def test_parity_passes_for_the_export_and_fails_for_another_network(made):
@@ -180,3 +191,24 @@ def test_what_was_measured_on_this_device_goes_before_the_package_and_after_the_
     monkeypatch.setenv("VISIONOPS__SERVING__MAX_BATCH", "6")
     found = find_serving()
     assert (found.workers, found.max_batch, found.max_queue, found.top_k) == (3, 6, 77, 3)
+
+
+def test_what_was_measured_with_another_engine_is_not_for_this_one(state, tmp_path, monkeypatch):
+    """The same processor beside a GPU, say: torch has no INT8, and one worker."""
+    from bentos.resources import cores
+    from bentos.source import find_serving
+    from configs.profile import ServingProfile, device_name, write_profile
+    from vision.release import read_release
+
+    own = tmp_path / "state"
+    shutil.copytree(state, own)
+    monkeypatch.setenv("VISIONOPS_STATE", str(own))
+    sha = read_release(own / "systems" / "quickstart" / "release.json").champion.package_sha
+    sizes = {"workers": 3, "threads": 1, "max_batch": 5, "max_queue": 77}
+    write_profile(
+        own, ServingProfile(device=device_name(cores()), package_sha=sha, engine="openvino", int8=True, **sizes)
+    )
+    for engine, precision, queue in (("openvino", "int8", 77), ("torch", "auto", 40)):
+        monkeypatch.setenv("VISIONOPS__SERVING__ENGINE", engine)
+        found = find_serving()
+        assert (found.engine, found.precision, found.max_queue) == (engine, precision, queue)

@@ -4,8 +4,10 @@ import json
 import shutil
 
 import pytest
+from starlette.testclient import TestClient
 from uuid6 import uuid7
 
+from bentos.hooks import Client
 from configs.paths import StatePaths
 from configs.places import places_of
 from vision.passport import Passport, trace
@@ -45,7 +47,7 @@ def test_a_passport_joins_answer_release_package_training_and_gate(worker, draw,
     worker.client.post("/feedback", json={"id": made_id, "label": "amber"})
     found = passport(worker, made_id)
     assert found["prediction"]["answer"]["label"] == "moss"
-    assert {"at", "batch_size", "queue_ms", "compute_ms", "features", "client_hash"} <= set(found["prediction"])
+    assert {"at", "batch_size", "queue_ms", "compute_ms", "features"} <= set(found["prediction"])
     assert found["model"] == {
         "system": "quickstart", "version": 3, "package_sha": made.package.package_sha, "arch": "resnet18",
         "bento": "visionops_quickstart:v3", "release_no": 0, "route": "champion",
@@ -54,6 +56,29 @@ def test_a_passport_joins_answer_release_package_training_and_gate(worker, draw,
     assert found["gate"]["reasons"] == ["accuracy 0.97 >= 0.90"]
     assert (found["feedback"]["label"], found["missing"]) == ("amber", [])
     assert "embedding" not in found["prediction"]
+
+
+def asked_by(worker, *scopes: str) -> TestClient:
+    """Asks as the guard lets somebody in."""
+
+    async def app(scope, receive, send):
+        scope.setdefault("state", {})["client"] = Client("key-1", "0123456789abcdef", frozenset(scopes))
+        await worker.client.app(scope, receive, send)
+
+    return TestClient(app)
+
+
+def test_who_asked_and_who_said_that_it_was_wrong_is_shown_to_an_admin_alone(worker, draw, stages):
+    user, admin = asked_by(worker, "predict", "feedback"), asked_by(worker, "predict", "admin")
+    made_id = user.post("/predict", files={"file": draw("moss", 5)}).json()["prediction_id"]
+    user.post("/feedback", json={"id": made_id, "label": "amber"})
+    whole = admin.get(f"/predictions/{made_id}/lineage").json()
+    assert (whole["prediction"]["client_hash"], whole["feedback"]["key_id"]) == ("0123456789abcdef", "key-1")
+    for client in (user, worker.client):
+        shown = client.get(f"/predictions/{made_id}/lineage").json()
+        assert whole["prediction"] == shown["prediction"] | {"client_hash": "0123456789abcdef"}
+        assert "key_id" not in shown["feedback"] and "client_hash" not in shown["prediction"]
+        assert (shown["training"], shown["gate"], shown["model"]) == (whole["training"], whole["gate"], whole["model"])
 
 
 def test_an_unknown_id_has_no_passport(worker):

@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from bentos.router import image_name
 from tests.serving.challenger_stage import SALT, another, records_of, released, write_next
 from vision.failures import read_failures
 from vision.records_read import lines, log_files
@@ -20,24 +21,24 @@ pytestmark = pytest.mark.slow
 SHARE, WITHIN_S = 0.5, 30
 
 
-def in_canary(address: str) -> bool:
-    return sticky_number(SALT, address) < sticky_below(SHARE)
+def in_canary(image: bytes) -> bool:
+    return sticky_number(SALT, image_name(image)) < sticky_below(SHARE)
 
 
-LOCAL = [f"127.0.0.{number}" for number in range(11, 100)]
-ADDRESSES = (
-    *[each for each in LOCAL if in_canary(each)][:3],
-    *[each for each in LOCAL if not in_canary(each)][:3],
-)
-"""Three that the canary answers, and three that it does not."""
+def images_of(draw, label: str) -> tuple[bytes, ...]:
+    """Three that the canary answers, and three that it does not: nobody here has a key."""
+    drawn = [draw(label, seed) for seed in range(60)]
+    return tuple(
+        [each for each in drawn if in_canary(each) is wanted][at] for wanted in (True, False) for at in range(3)
+    )
 
 
 class Clients:
-    """One for each address, asking without a pause until the block ends. got: prediction id -> (address, answer)."""
+    """One for each image, asking without a pause until the block ends. got: prediction id -> (image, answer)."""
 
-    def __init__(self, url: str, data: bytes) -> None:
-        self._url, self._data, self._stop = url, data, threading.Event()
-        self._threads = [threading.Thread(target=self._ask, args=(address,)) for address in ADDRESSES]
+    def __init__(self, url: str, images: tuple[bytes, ...]) -> None:
+        self._url, self._stop = url, threading.Event()
+        self._threads = [threading.Thread(target=self._ask, args=(image,)) for image in images]
         self.wrong, self.got = [], {}
 
     def __enter__(self):
@@ -50,15 +51,15 @@ class Clients:
         for thread in self._threads:
             thread.join()
 
-    def _ask(self, address: str) -> None:
+    def _ask(self, image: bytes) -> None:
         # A connection for each request: so both workers meet every client.
-        transport = httpx.HTTPTransport(local_address=address, limits=httpx.Limits(max_keepalive_connections=0))
+        transport = httpx.HTTPTransport(limits=httpx.Limits(max_keepalive_connections=0))
         with httpx.Client(base_url=self._url, timeout=30, transport=transport) as client:
             while not self._stop.is_set():
                 try:
-                    response = client.post("/predict", content=self._data, headers={"content-type": "image/jpeg"})
+                    response = client.post("/predict", content=image, headers={"content-type": "image/jpeg"})
                     if response.status_code == 200:
-                        self.got[response.json()["prediction_id"]] = (address, response.json())
+                        self.got[response.json()["prediction_id"]] = (image, response.json())
                     else:
                         self.wrong.append(response.text)
                 except httpx.HTTPError as error:
@@ -103,7 +104,7 @@ def test_releases_flip_under_load_and_each_answer_is_of_the_right_model(live, ch
         ("single", 0.0, {"champion": champion}),
     )
     releases = {}
-    with Clients(live.url, draw("moss", 1)) as clients:
+    with Clients(live.url, images_of(draw, "moss")) as clients:
         for mode, share, models in steps:
             release = write_next(live.system, mode, share, **models)
             releases[release.no] = release
@@ -126,12 +127,12 @@ def test_releases_flip_under_load_and_each_answer_is_of_the_right_model(live, ch
 def check_routes(clients: Clients, records: dict, releases: dict[int, Release]) -> None:
     """Nobody flips within a release, and every record names the package of its release and route."""
     seen = set()
-    for prediction_id, (address, answer) in clients.got.items():
+    for prediction_id, (image, answer) in clients.got.items():
         record = records.get(prediction_id)
         if record is None:  # Before the first of these releases.
             continue
         release = releases[record["release_no"]]
-        mine = release.mode == "canary" and in_canary(address)
+        mine = release.mode == "canary" and in_canary(image)
         assert record["route"] == ("canary" if mine else "champion")
         model = release.challenger if mine else release.champion
         assert record["package_sha"] == answer["model"]["package_sha"] == model.package_sha
@@ -141,7 +142,8 @@ def check_routes(clients: Clients, records: dict, releases: dict[int, Release]) 
 
 def test_a_worker_killed_in_mid_canary_loses_no_record_and_its_clients_stay(live, challenger, made, draw):
     pids = workers(live)
-    with Clients(live.url, draw("slate", 1)) as clients:
+    images = images_of(draw, "slate")
+    with Clients(live.url, images) as clients:
         release = write_next(live.system, "canary", SHARE, challenger=challenger)
         followed(live.system, release, pids)
         os.kill(int(killed := min(pids)), signal.SIGKILL)
@@ -152,9 +154,9 @@ def test_a_worker_killed_in_mid_canary_loses_no_record_and_its_clients_stay(live
         time.sleep(0.5)
     records = {row["id"]: row for row in records_of(live.system)}
     assert set(clients.got) <= set(records)
-    answered = [(records[made_id], address) for made_id, (address, _) in clients.got.items()]
-    ours = sorted(((row["at"], address, row["route"]) for row, address in answered if row["release_no"] == release.no))
-    for address in ADDRESSES:
-        routes = [route for _, of, route in ours if of == address]
+    answered = [(records[made_id], image) for made_id, (image, _) in clients.got.items()]
+    ours = sorted(((row["at"], image, row["route"]) for row, image in answered if row["release_no"] == release.no))
+    for image in images:
+        routes = [route for _, of, route in ours if of == image]
         assert routes and all(before == after for before, after in pairwise(routes))
     assert {route for _, _, route in ours} == {"champion", "canary"}

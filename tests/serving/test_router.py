@@ -7,11 +7,12 @@ import pytest
 from scipy.stats import binom
 
 from bentos.hooks import Client
-from bentos.router import Lanes, Router
-from vision.release import Release, sticky_below, sticky_number
+from bentos.router import Lanes, Router, image_name
+from vision.release import Release, sticky_number
 
 CLIENTS = 2000
 NO_SCOPES: frozenset[str] = frozenset()
+ANYBODY = Client("anonymous", None, NO_SCOPES, "127.0.0.1")
 
 
 def router(share: float, salt: str = "pepper", mode: str = "canary") -> Router:
@@ -50,13 +51,37 @@ def test_no_share_is_nobody_and_all_is_everybody():
     assert (len(chosen(router(0.0), 200)), len(chosen(router(1.0), 200))) == (0, 200)
 
 
-def test_who_has_no_key_is_told_apart_by_address():
+@pytest.mark.parametrize("share", [0.1, 0.5])
+def test_of_those_without_a_key_a_canary_answers_its_share_of_the_images_and_each_image_always(share):
+    """Behind a proxy they are all one address."""
+    canary, images = router(share), [b"image %d" % number for number in range(CLIENTS)]
+    routes = [canary.lane_of(ANYBODY, image).route for image in images]
+    low, high = binom.interval(0.9999, CLIENTS, share)
+    assert low <= routes.count("canary") <= high
+    again, elsewhere = router(share), Client("anonymous", None, NO_SCOPES, "127.0.0.9")
+    assert [again.lane_of(elsewhere, image).route for image in images] == routes
+    assert {router(share, "thyme").lane_of(ANYBODY, image).route for image in images} == {"champion", "canary"}
+
+
+def test_before_an_image_has_come_and_for_who_is_nobody_it_is_the_champion():
+    assert (router(0.99).lane_of(ANYBODY).route, router(1.0).lane_of(None, b"image").route) == ("champion", "champion")
+
+
+def test_large_images_that_begin_alike_are_told_apart_by_their_length():
+    start = bytes(2**17)
+    assert len({image_name(start), image_name(start + b"x"), image_name(start[:-1])}) == 3
+
+
+def test_bitmaps_of_one_length_that_begin_alike_are_told_apart():
+    border = bytes(2**17)
+    assert image_name(border + b"a") != image_name(border + b"b")
+
+
+def test_a_key_is_one_client_whatever_it_sends():
     canary = router(0.5)
-    addresses = [f"127.0.0.{number}" for number in range(1, 200)]
-    routes = {address: canary.lane_of(Client("anonymous", None, NO_SCOPES, address)).route for address in addresses}
-    assert set(routes.values()) == {"champion", "canary"}
-    assert all((sticky_number("pepper", each) < sticky_below(0.5)) == (routes[each] == "canary") for each in addresses)
-    assert canary.lane_of(None).route == "champion"
+    for number in range(50):
+        keyed = Client(f"key-{number}", None, NO_SCOPES)
+        assert len({canary.lane_of(keyed, b"%d" % image).route for image in range(20)}) == 1
 
 
 def test_a_shadow_answers_nobody_and_its_images_keep_nobody_waiting():

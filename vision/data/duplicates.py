@@ -45,8 +45,8 @@ def near_duplicates(phash: pd.Series, bits: int) -> Iterator[Edges]:
     pending: list[Edges] = []
     for pairs in _near_pairs(unique, bits):
         pending.append(pairs)
-        if sum(map(len, pending)) > _EDGES_AT_ONCE:  # a star says the same with one edge a row
-            pending = [_star(len(unique), np.concatenate(pending))]
+        if sum(map(len, pending)) > _EDGES_AT_ONCE:  # a forest says the same with one edge a row
+            pending = [_forest(len(unique), np.concatenate(pending))]
     if pending:
         yield rows[first[np.concatenate(pending)]]
 
@@ -91,9 +91,10 @@ def _components(count: int, edges: Edges) -> np.ndarray:
     return connected_components(graph, directed=False)[1]
 
 
-def _star(count: int, edges: Edges) -> Edges:
-    component = _components(count, edges)
-    _, first = np.unique(component, return_index=True)
-    rows = np.arange(count)
-    star = np.stack([rows, first[component]], axis=1)
-    return star[star[:, 0] != star[:, 1]]
+def _forest(count: int, edges: Edges) -> Edges:
+    """Some of these pairs that join all that they join: at most one a row, and one at least of each row that has any."""
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import minimum_spanning_tree
+
+    graph = csr_array((np.ones(len(edges)), (edges[:, 0], edges[:, 1])), shape=(count, count))
+    return np.stack(minimum_spanning_tree(graph).nonzero(), axis=1)

@@ -1,7 +1,9 @@
 """The model card: what the model is for, how good it is and on what, and what it must not be trusted with (Mitchell
 2019)."""
 
-from vision.evaluation.report import RunReport, Table, key_figures, per_class_report, to_markdown
+from dataclasses import dataclass, field
+
+from vision.evaluation.report import Part, RunReport, Table, key_figures, per_class_report, to_markdown
 from vision.kinds.base import Evaluation
 from vision.package import Spec
 
@@ -11,15 +13,21 @@ GENERAL = (
 )
 
 
-def model_card(
-    title: str,
-    spec: Spec,
-    evaluation: Evaluation,
-    data: Table | None = None,
-    limitations: tuple[str, ...] = (),
-    lineage: dict[str, str] | None = None,
-) -> str:
-    """Markdown for `model_card.md`. `limitations` are the config's own and come first."""
+@dataclass(frozen=True)
+class Background:
+    """What a card tells beside the figures. limitations: the config's own, which come first. comparison: with other
+    models on the same data, where there was one. level: of the figures' intervals."""
+
+    data: Table | None = None
+    limitations: tuple[str, ...] = ()
+    lineage: dict[str, str] = field(default_factory=dict)
+    comparison: Part | None = None
+    level: float = 0.95
+
+
+def model_card(title: str, spec: Spec, evaluation: Evaluation, background: Background | None = None) -> str:
+    """Markdown for `model_card.md`. Without pictures: a card is read where no other file is."""
+    known = background or Background()
     summary = (
         f"A {spec.arch} that answers with one of {len(spec.labels)} labels ({', '.join(spec.labels)}). Input: "
         f"{spec.input.side_px} px RGB. Probabilities are calibrated with temperature {spec.temperature:.2f}; an answer "
@@ -29,9 +37,11 @@ def model_card(
         title=title,
         summary=summary,
         figures=key_figures(evaluation.metrics),
-        per_class=per_class_report(evaluation.per_class),
-        data=data,
-        limitations=(*limitations, *GENERAL),
-        lineage=lineage or {},
+        level=known.level,
+        per_class=per_class_report(evaluation.per_class, known.level),
+        data=known.data,
+        parts=(known.comparison.model_copy(update={"pictures": ()}),) if known.comparison else (),
+        limitations=(*known.limitations, *GENERAL),
+        lineage=known.lineage,
     )
     return to_markdown(report)

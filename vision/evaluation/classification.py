@@ -15,6 +15,7 @@ from vision.package import Spec
 
 if TYPE_CHECKING:
     from vision.data.cache import Crops
+    from vision.evaluation.report import Part
 
 HEADLINE = "macro_f1"
 
@@ -45,7 +46,7 @@ def evaluate(outputs: Mapping[str, np.ndarray], rows: pd.DataFrame, spec: Spec, 
         "images": float(len(rows)),
         "families": float(pd.Series(families).nunique()),
     }
-    for row in slices.slice_table(answered, config.interval).itertuples():
+    for row in slices.slice_table(answered, config.interval, config.slices).itertuples():
         figures[f"accuracy_{row.slice}"] = row.accuracy
     table = metrics.per_class_table(targets, answers, families, spec.labels, config.interval)
     return Evaluation(HEADLINE, figures, table, answered)
@@ -76,11 +77,21 @@ def draw(
     ]
 
 
+def error_parts(evaluation: Evaluation, images: "np.ndarray | Crops", spec: Spec, folder: Path) -> "tuple[Part, ...]":
+    """What is a classifier's own in the analysis of errors: the confused pairs."""
+    from vision.evaluation.confused import confused_part
+
+    return (confused_part(evaluation.rows, _confusion(evaluation.rows, spec), spec.labels, images, folder),)
+
+
 def _answer_rows(probabilities: np.ndarray, targets: np.ndarray, rows: pd.DataFrame, spec: Spec) -> pd.DataFrame:
-    """path, sha256, label, answer, confidence, right, family, second and its probability, the label's own, features."""
+    """path, sha256, label, answer, confidence, right, family, second and its probability, the label's own and its loss,
+    and what slices are cut by."""
     order = np.argsort(-probabilities, axis=1, kind="stable")
     names, place = np.asarray(spec.labels, dtype=object), np.arange(len(rows))
-    kept = rows[["path", "sha256", "label", "family", *(name for name in slices.FEATURES if name in rows)]]
+    kept = rows[
+        ["path", "sha256", "label", "family", *(name for name in slices.COLUMNS if name in rows and name != "label")]
+    ]
     return kept.assign(
         answer=names[order[:, 0]],
         confidence=probabilities[place, order[:, 0]],
@@ -88,6 +99,7 @@ def _answer_rows(probabilities: np.ndarray, targets: np.ndarray, rows: pd.DataFr
         second=names[order[:, 1]],
         second_probability=probabilities[place, order[:, 1]],
         label_probability=probabilities[place, targets],
+        loss=-np.log(np.maximum(probabilities[place, targets], 1e-12)),
     )
 
 

@@ -10,14 +10,18 @@ import pandas as pd
 
 from vision.errors import UserError
 from vision.evaluation.checks import Check, GateInput, show
-from vision.evaluation.config import GateConfig
+from vision.evaluation.config import GateConfig, SliceConfig
+from vision.evaluation.gate_slices import slice_checks
 from vision.evaluation.paired import compare
+from vision.evaluation.slices import mark
 from vision.kinds.base import Evaluation
 from vision.verdict import Verdict
 
 
-def gate_input(name: str, evaluation: Evaluation) -> GateInput:
-    return GateInput(name, evaluation.headline, evaluation.metrics, evaluation.per_class, evaluation.rows)
+def gate_input(name: str, evaluation: Evaluation, slices: Mapping[str, SliceConfig] | None = None) -> GateInput:
+    """slices: those that the gate may hold; they are cut from this evaluation's own images."""
+    rows = mark(evaluation.rows, slices or {})
+    return GateInput(name, evaluation.headline, evaluation.metrics, evaluation.per_class, rows)
 
 
 def judge(candidate: GateInput, champion: GateInput | None, config: GateConfig) -> Verdict:
@@ -29,8 +33,9 @@ def judge(candidate: GateInput, champion: GateInput | None, config: GateConfig) 
 
 
 def checks(candidate: GateInput, champion: GateInput | None, config: GateConfig) -> tuple[Check, ...]:
-    """All checks: thresholds, recall of each class, and the paired comparison where there is a champion."""
+    """All checks: thresholds, recall of each class, slices, and the paired comparison where there is a champion."""
     found = [*_thresholds(candidate.metrics, config), *_class_recalls(candidate.per_class, config)]
+    found += slice_checks(candidate, config)
     if champion is not None:
         found += compare(candidate, champion, config)
     return tuple(found) or (_nothing_asked(candidate),)

@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 
 from vision.evaluation.checks import Check, GateInput, show
-from vision.evaluation.config import GateConfig
+from vision.evaluation.config import GateConfig, SliceGate
+from vision.evaluation.gate_slices import slice_parts
 from vision.evaluation.metrics import RATES, scores
 from vision.evaluation.resampling import (
     bootstrap_difference,
@@ -41,14 +42,16 @@ class Drop:
 
 
 def compare(candidate: GateInput, champion: GateInput, config: GateConfig) -> list[Check]:
-    """Checks of the shared images: the headline, all answers, and each class (Holm's correction within each family)."""
+    """Checks of the shared images: the headline and all answers, each class, each slice held (Holm's correction within
+    each of the three)."""
     shared = match(candidate.rows, champion.rows)
     overlap = _overlap(shared, candidate, champion)
     if shared.empty:
         return [overlap]
     overall = _holm([*_headline(shared, candidate, champion, config), _answers(shared, config)])
     classes = _holm([_class(label, part, config) for label, part in shared.groupby("label", sort=True)])
-    return [overlap, *(_check(drop, champion.name, config.significance) for drop in (*overall, *classes))]
+    slices = _holm([_slice(*part) for part in slice_parts(shared, config.slices)])
+    return [overlap, *(_check(drop, champion.name, config.significance) for drop in (*overall, *classes, *slices))]
 
 
 def match(rows: pd.DataFrame, champion_rows: pd.DataFrame) -> pd.DataFrame:
@@ -146,6 +149,10 @@ def _answers(shared: pd.DataFrame, config: GateConfig) -> Drop:
 
 def _class(label: str, shared: pd.DataFrame, config: GateConfig) -> Drop:
     return _sign_drop(f"{label} recall", shared, config.max_class_drop)
+
+
+def _slice(name: str, held: SliceGate, shared: pd.DataFrame) -> Drop:
+    return _sign_drop(f"slice {name} accuracy", shared, held.max_drop)
 
 
 def _sign_drop(what: str, shared: pd.DataFrame, allowed: float) -> Drop:

@@ -3,6 +3,7 @@
 matplotlib is loaded when the first picture is drawn.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from vision.evaluation.style import (
     BLUE,
     GREY,
     INK,
+    MANY,
     ORANGE,
     RIGHT,
     SPLIT_COLOURS,
@@ -31,6 +33,7 @@ from vision.evaluation.style import (
 MOST_NUMBERS = 25
 """Classes up to which a confusion matrix carries a number in each cell."""
 MOST_TICKS = 60
+_FIRST_WORD = r"[_\s]+"
 MOST_BARS = 60
 """Classes up to which each has its bar; a picture of a thousand would be 48,000 pixels high."""
 
@@ -170,6 +173,18 @@ def _mark_best(axes: Any, epochs: np.ndarray, values: pd.Series) -> None:
     axes.text(0.98, 0.04, text, transform=axes.transAxes, ha="right", fontsize=8.5, color=RIGHT, fontweight="bold")
 
 
+def group_colours(labels: Sequence[str]) -> list[str]:
+    """A colour a label by its group, where labels are named as `tomato_late_blight` is: by their first word.
+
+    Only where that says something: two groups at least, and on average two labels a group. Else all have INK.
+    """
+    words = [re.split(_FIRST_WORD, str(label))[0] for label in labels]
+    groups = sorted(set(words))
+    if len(groups) < 2 or 2 * len(groups) > len(labels):
+        return [INK] * len(labels)
+    return [MANY[groups.index(word) % len(MANY)] for word in words]
+
+
 def class_distribution(splits: pd.DataFrame, path: Path) -> Path:
     """Images of each class by split, stacked. splits: columns label and split; rows in no split are left out."""
     counts = splits.dropna(subset="split").groupby(["label", "split"]).size().unstack(fill_value=0)
@@ -181,10 +196,16 @@ def class_distribution(splits: pd.DataFrame, path: Path) -> Path:
         half = MOST_BARS // 2
         counts = pd.concat([counts.head(half), counts.tail(half)])
         what = f"the {half} smallest and {half} largest of {classes:,} classes"
+    if counts.size and group_colours(list(counts.index))[0] != INK:  # of each group together, the smallest class first
+        counts = counts.sort_index(
+            key=lambda labels: labels.str.split(_FIRST_WORD).str[0], kind="stable", ascending=False
+        )
     figure = new_figure(8, 1.5 + 0.4 * max(len(counts), 2))
     axes, left = figure.subplots(), np.zeros(len(counts))
     label_axes(axes, f"Images of {what}, by split (n = {int(total.sum()):,})", "images")
     axes.set_yticks(range(len(counts)), [readable(label) for label in counts.index])
+    for tick, colour in zip(axes.get_yticklabels(), group_colours(list(counts.index)), strict=True):
+        tick.set(color=colour, fontweight="normal" if colour == INK else "bold")
     for split in counts.columns:
         text = f"{split} ({int(total[split]):,})"
         axes.barh(range(len(counts)), counts[split], left=left, color=SPLIT_COLOURS[split], height=0.62, label=text)

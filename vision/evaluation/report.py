@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from vision.evaluation.checks import Check
+from vision.evaluation.style import percent
 from vision.settings import Section
 from vision.verdict import Verdict
 
@@ -52,6 +53,23 @@ class Picture(Section):
     caption: str = ""
 
 
+class Point(Section):
+    """A finding in a sentence with its number, and what to do about it."""
+
+    text: str
+    do: str = ""
+
+
+class Part(Section):
+    """A chapter of the page: paragraphs, findings, tables and pictures, in that order."""
+
+    title: str
+    text: tuple[str, ...] = ()
+    points: tuple[Point, ...] = ()
+    tables: tuple[Table, ...] = ()
+    pictures: tuple[Picture, ...] = ()
+
+
 class RunReport(Section):
     """All that the page shows. Empty parts are left out. `verdict` None: the run ended before the gate."""
 
@@ -61,12 +79,15 @@ class RunReport(Section):
     verdict: Verdict | None = None
     verdict_words: tuple[str, str] = ("Passed", "Rejected")
     figures: tuple[Figure, ...] = ()
+    level: float = 0.95
+    """Of the figures' intervals."""
     gate: Table | None = None
     data: Table | None = None
     data_facts: dict[str, str] = {}
     contract: Verdict | None = None
     contract_facts: dict[str, str] = {}
     per_class: Table | None = None
+    parts: tuple[Part, ...] = ()
     tables: tuple[Table, ...] = ()
     pictures: tuple[Picture, ...] = ()
     limitations: tuple[str, ...] = ()
@@ -75,19 +96,20 @@ class RunReport(Section):
     lineage: dict[str, str] = {}
 
 
-def write_report(report: RunReport, folder: Path) -> Path:
-    """Writes report.html into `folder` and returns its path. Raises `FileNotFoundError` for a picture that is not
-    there."""
+def write_report(report: RunReport, folder: Path, name: str = PAGE) -> Path:
+    """Writes `name` into `folder` and returns its path. Raises `FileNotFoundError` for a picture that is not there."""
     folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / f".{PAGE}.partial"
-    partial.write_text(_template("report.html.j2").render(report=report, embed=embed), encoding="utf-8")
-    os.replace(partial, folder / PAGE)  # noqa: PTH105
-    return folder / PAGE
+    partial = folder / f".{name}.partial"
+    partial.write_text(
+        _template("report.html.j2").render(report=report, embed=embed, percent=percent), encoding="utf-8"
+    )
+    os.replace(partial, folder / name)  # noqa: PTH105
+    return folder / name
 
 
 def to_markdown(report: RunReport) -> str:
     """The same as Markdown, for a Prefect artifact: tables, and pictures by path."""
-    return _template("report.md.j2").render(report=report, cell=markdown_cell)
+    return _template("report.md.j2").render(report=report, cell=markdown_cell, percent=percent)
 
 
 def key_figures(metrics: Mapping[str, float], names: tuple[str, ...] = tuple(MEANINGS)) -> tuple[Figure, ...]:
@@ -117,8 +139,8 @@ def split_table(splits: pd.DataFrame) -> Table:
     return frame_table("Images by class and split", counts.rename_axis("class").reset_index())
 
 
-def per_class_report(per_class: pd.DataFrame) -> Table:
-    """`metrics.per_class_table` for reading."""
+def per_class_report(per_class: pd.DataFrame, level: float = 0.95) -> Table:
+    """`metrics.per_class_table` for reading. level: of its intervals."""
     recall = zip(per_class["recall"], per_class["recall_low"], per_class["recall_high"], strict=True)
     shown = pd.DataFrame(
         {
@@ -129,7 +151,7 @@ def per_class_report(per_class: pd.DataFrame) -> Table:
             "F1": per_class["f1"],
         }
     )
-    note = "Recall with its 95 % interval over families of near-duplicates."
+    note = f"Recall with its {percent(level)} interval over families of near-duplicates."
     return frame_table("Each class on the test images", shown, note, digits=2)
 
 

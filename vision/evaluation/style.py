@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vision.evaluation.letters import set_fonts, spelt
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -10,15 +12,16 @@ if TYPE_CHECKING:
 # Okabe and Ito's palette, the green and red darkened to carry text on white.
 BLUE, ORANGE, SKY, GREY, INK = "#0072B2", "#E69F00", "#56B4E9", "#8A8F98", "#22262B"
 RIGHT, WRONG = "#00795A", "#C0410B"
+MANY = (BLUE, ORANGE, RIGHT, WRONG, SKY, "#CC79A7", "#6A4C93", "#7F6A00", "#333A42", "#A0522D")
 SPLIT_COLOURS = {"train": BLUE, "val": SKY, "test": ORANGE}
 DPI = 120
 
 
-def new_figure(width_in: float, height_in: float) -> "Figure":
+def new_figure(width_in: float, height_in: float, layout: str = "constrained") -> "Figure":
     """A figure with its own canvas: pyplot's registry, which is neither thread-safe nor freed, is not touched."""
     from matplotlib.figure import Figure
 
-    return Figure(figsize=(width_in, height_in), dpi=DPI, layout="constrained", facecolor="white")
+    return Figure(figsize=(width_in, height_in), dpi=DPI, layout=layout, facecolor="white")
 
 
 def label_axes(axes: "Axes", title: str, x: str = "", y: str = "") -> None:
@@ -34,6 +37,7 @@ def label_axes(axes: "Axes", title: str, x: str = "", y: str = "") -> None:
 
 
 def save(figure: "Figure", path: Path) -> Path:
+    set_fonts(figure)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, facecolor="white")
     return path
@@ -43,7 +47,7 @@ def readable(label: str, longest: int = 24) -> str:
     """A label for people: no underscores, cut in the middle when it is long. A dollar is one, not mathematics."""
     text = str(label).replace("_", " ")
     text = text if len(text) <= longest else f"{text[: longest - 9]}…{text[-8:]}"
-    return text.replace("$", r"\$")
+    return spelt(text).replace("$", r"\$")
 
 
 def percent(value: float) -> str:

@@ -1,6 +1,6 @@
 """Kinds by name. The torch half of a kind loads only when it is asked for."""
 
-from vision.kinds.base import Answering, Learning
+from vision.kinds.base import Answering, Exploring, Learning
 
 
 def answering(kind: str) -> Answering:
@@ -8,6 +8,13 @@ def answering(kind: str) -> Answering:
     from vision.kinds import classify
 
     return {"classify": classify.Classify()}[kind]
+
+
+def exploring(kind: str) -> Exploring:
+    """What tells about data of this kind. No torch."""
+    from vision.kinds import classify_exploring
+
+    return {"classify": classify_exploring.ClassifyExploring()}[kind]
 
 
 def learning(kind: str) -> Learning:

@@ -1,8 +1,9 @@
 """What a kind is. A kind is a way of answering about an image; nothing outside `vision/kinds/` asks which one it has.
 
-Two halves, two Protocols, so that a server never imports torch:
+Parts with a Protocol each, so that a server never imports torch:
 
 - `Answering` (torch-free): turns the numbers a model gives into an answer, and an answer into what drift is measured on.
+- `Exploring` (torch-free): what data of this kind looks like before anything is trained.
 - `Learning` (torch): targets, network, loss, scores, pictures, and the module that is exported.
 
 Rows everywhere are rows of the manifest (one an image); `label` is the value that splits are stratified by.
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
     from vision.data.cache import Crops
     from vision.evaluation.config import EvaluationConfig
+    from vision.evaluation.report import Part
+    from vision.exploration.facts import Fact
     from vision.models.config import ModelConfig
     from vision.models.network import ServedModel
     from vision.training.config import TrainingConfig
@@ -51,12 +54,26 @@ class Answering(Protocol):
 
 
 @dataclass(frozen=True)
+class Exploration:
+    """What a kind says about a data set. `facts`: by the names that the rules in vision/exploration/insights.py ask for."""
+
+    facts: Mapping[str, "Fact"]
+    parts: "tuple[Part, ...]"
+
+
+class Exploring(Protocol):
+    def explore(self, rows: "pd.DataFrame", root: Path, folder: Path, grid_images: int) -> Exploration:
+        """rows: the readable rows of the splits table; root: the folder of their paths. Pictures go to `folder`."""
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """What an evaluation found. `metrics`: flat name -> number, and for intervals name_low, name_high.
 
     `headline`: the metric that early stopping, the gate and reports go by. `per_class`: one row a class, columns `label`,
     `images`, `recall` and more. `rows`: one row an image, columns `path`, `sha256`, `label`, `answer`, `confidence`,
-    `right` (bool; paired tests use it), aligned with the manifest rows given.
+    `right` (bool; paired tests use it) and, where the kind has one an image, `loss`, with the columns that slices are cut
+    by, aligned with the manifest rows given.
     """
 
     headline: str
@@ -107,4 +124,12 @@ class Learning(Protocol):
         """The kind's own pictures (confusion matrices, a grid of `grid_images` answers) as PNG files in `folder`.
 
         images: uint8 [N, S, S, 3], aligned with `evaluation.rows`; on disk, so take only those that are shown.
+        """
+
+    def errors(
+        self, evaluation: Evaluation, images: "np.ndarray | Crops", spec: Spec, folder: Path
+    ) -> "tuple[Part, ...]":
+        """The kind's own chapters on where the model errs; those of vision/evaluation/error_analysis.py follow.
+
+        images as for `draw`; pictures go to `folder`.
         """

@@ -18,6 +18,7 @@ from vision.training.config import TrainingConfig
 if TYPE_CHECKING:
     from vision.data.cache import Crops
     from vision.evaluation.config import EvaluationConfig
+    from vision.evaluation.report import Part
 
 
 class ClassifyLearning:
@@ -90,6 +91,13 @@ class ClassifyLearning:
         from vision.evaluation import classification
 
         return classification.draw(evaluation, outputs, images, spec, folder, grid_images)
+
+    def errors(
+        self, evaluation: Evaluation, images: "np.ndarray | Crops", spec: Spec, folder: Path
+    ) -> "tuple[Part, ...]":
+        from vision.evaluation import classification
+
+        return classification.error_parts(evaluation, images, spec, folder)
 
 
 def _cross_entropy(logits: np.ndarray, targets: np.ndarray) -> float:

@@ -6,11 +6,13 @@ from pydantic import Field, model_validator
 
 from vision.settings import Section
 
+Architecture = Literal["resnet18", "resnet50", "efficientnet_b0", "mobilenet_v3_small"]
+
 
 class ModelConfig(Section):
     """`weights`: imagenet (local file or torchvision's download), simclr (a pre-training stage), file, random."""
 
-    arch: Literal["resnet18", "resnet50", "efficientnet_b0", "mobilenet_v3_small"] = "resnet18"
+    arch: Architecture = "resnet18"
     weights: Literal["imagenet", "simclr", "file", "random"] = "random"
     file: str | None = None
     head: Literal["linear", "mlp"] = "linear"

@@ -90,5 +90,7 @@ class Classifier(nn.Module):
         return self.backbone(images)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        pooled = self.feature_map(images).mean(dim=(2, 3))
+        return self.from_pooled(self.feature_map(images).mean(dim=(2, 3)))
+
+    def from_pooled(self, pooled: Tensor) -> dict[str, Tensor]:
         return {"logits": self.head(pooled), "pooled": pooled}

@@ -39,6 +39,13 @@ HARMLESS_SHIFT = (
 """Of pictures that changed where the estimate rules out a fall that counts."""
 RETRAINED = frozenset({"accuracy_drop", "covariate_shift", "estimated_accuracy_drop"})
 """Causes that a training with the window's labels can mend."""
+EXPLAINING = {
+    "pipeline_fault": "a model would learn the fault",
+    "unseen_class": "without labels of its own class a training changes nothing",
+    "class_frequency_shift": "the classes look as they did, only in other numbers",
+}
+"""Causes that a training does not mend, and that may be all there is behind what is only estimated."""
+FAULTS_FIRST = "; the accuracy fell on whole images as well: retrain with their labels, without the faulty images"
 
 
 class DiagnosisConfig(DriftConfig, LabelConfig, Protocol):
@@ -55,9 +62,13 @@ class Diagnosis(Section):
     action: str
     """The cheapest, of the headline."""
     retrain: bool
-    """Should a training be asked for?"""
+    """Should a training be asked for? Decided from all causes: see `_asking`."""
+    retrain_for: Cause = "none"
+    """The cause that asks for it."""
+    training: str = ""
+    """Why it is asked for, or what speaks against it; empty where no cause is one that a training mends."""
     labels: int
-    """Labelled answers in the window: what a training could learn of the change. With 0 it learns nothing new."""
+    """Labelled answers in the window without its faulty images: what a training could learn of the change."""
     reasons: tuple[str, ...]
     """One line a cause."""
     estimate: Estimate | None = None
@@ -83,15 +94,15 @@ def diagnose(
     shift = _shift(reference, clean, drift if len(clean) == len(window) else None, config)
     found = {
         "pipeline_fault": faults.evidence,
-        "accuracy_drop": fall_of_labelled(reference, window, feedback, config, labels),
-        "unseen_class": unknown_labels(window, feedback, labels),
+        "accuracy_drop": fall_of_labelled(reference, clean, feedback, config, labels),
+        "unseen_class": unknown_labels(clean, feedback, labels),
         "class_frequency_shift": (),
         "covariate_shift": (),
         "estimated_accuracy_drop": _fall_of_estimate(estimate, config.accuracy_drop),
     }
     for cause in shift.causes:
         found[cause] = (*found[cause], *shift.evidence)
-    return _diagnosis(found, estimate, labelled_accuracy(window, feedback), config.accuracy_drop)
+    return _diagnosis(found, estimate, labelled_accuracy(clean, feedback), config.accuracy_drop)
 
 
 def _shift(reference: pd.DataFrame, clean: pd.DataFrame, drift: DriftResult | None, config: DiagnosisConfig) -> Shift:
@@ -122,18 +133,52 @@ def _diagnosis(
     """found: evidence of each cause, in order of what to deal with first; empty for one that the window doesn't show."""
     causes = tuple(cause for cause, evidence in found.items() if evidence)
     cause = causes[0] if causes else "none"
-    harmless = cause == "covariate_shift" and _holds(estimate, most) and causes == ("covariate_shift",)
+    harmless = causes == ("covariate_shift",) and _holds(estimate, most)
+    asking, why = _asking(causes, harmless)
     return Diagnosis(
         cause=cause,
         causes=causes,
         evidence=tuple(line for one in causes for line in found[one]),
-        action=HARMLESS_SHIFT if harmless else ACTIONS[cause],
-        retrain=cause in RETRAINED and not harmless,
+        action=_action(cause, asking, harmless),
+        retrain=asking != "none",
+        retrain_for=asking,
+        training=why,
         labels=labelled.rows if labelled else 0,
         reasons=tuple(f"{one}: {found[one][0].words}" for one in causes),
         estimate=estimate,
         labelled=labelled,
     )
+
+
+def _asking(causes: Sequence[Cause], harmless: bool) -> tuple[Cause, str]:
+    """The cause for which a training is asked for, or none; and why, in words.
+
+    A fall that labels of whole images show asks for one, whatever else the window shows. What is only estimated asks for
+    one where nothing of EXPLAINING is there to explain it.
+    """
+    asking = [cause for cause in causes if cause in RETRAINED]
+    if not asking:
+        return "none", ""
+    named = [cause.replace("_", " ") for cause in asking]
+    explained = [cause for cause in causes if cause in EXPLAINING]
+    if "accuracy_drop" in asking:
+        beside = f", also beside {', '.join(one.replace('_', ' ') for one in explained)}" if explained else ""
+        return "accuracy_drop", f"asked for: labels of images that are not faulty show that the accuracy fell{beside}"
+    if explained:
+        first = explained[0]
+        return (
+            "none",
+            f"not asked for in spite of {' and '.join(named)}: {first.replace('_', ' ')}, {EXPLAINING[first]}",
+        )
+    if harmless:
+        return "none", "not asked for: the estimated accuracy holds"
+    return asking[0], f"asked for: {' and '.join(named)}, with nothing else to explain it"
+
+
+def _action(cause: Cause, asking: Cause, harmless: bool) -> str:
+    if harmless:
+        return HARMLESS_SHIFT
+    return ACTIONS[cause] + FAULTS_FIRST * (cause == "pipeline_fault" and asking != "none")
 
 
 def _holds(estimate: Estimate | None, most: float) -> bool:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from vision.monitoring.evidence import Evidence, excess_p
-from vision.monitoring.performance import LEVEL, SAMPLES, Estimate, labelled_answers, rights
+from vision.monitoring.performance import LEVEL, Estimate, labelled_answers, rights, samples_at_once
 
 MIN_UNKNOWN = 3
 """Labels of one unknown class; fewer may be slips."""
@@ -41,7 +41,8 @@ def adjusted_accuracy(reference: pd.DataFrame, window: pd.DataFrame, feedback: p
     missed = (labelled["label"] == labelled["answer_label"]) - chance(labelled["answer_confidence"].to_numpy(float))
     expected = float(chance(window["answer_confidence"].dropna().to_numpy(float)).mean())
     rng, missed = np.random.default_rng(0), missed.to_numpy(float)
-    samples = expected + missed[rng.integers(len(missed), size=(SAMPLES, len(missed)))].mean(axis=1)
+    drawn = (rng.integers(len(missed), size=(count, len(missed))) for count in samples_at_once(len(missed)))
+    samples = expected + np.concatenate([missed[rows].mean(axis=1) for rows in drawn])
     value = expected + missed.mean()
     low, high = np.quantile(samples, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Estimate(

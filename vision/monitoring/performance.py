@@ -18,7 +18,7 @@ in 487 of 500 windows drawn without change; where a corruption cost at most 10 p
 all severities in 53 % and 43 %.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pandas as pd
@@ -29,6 +29,8 @@ from vision.settings import Section
 
 LEVEL = 0.95
 SAMPLES = 1000
+DRAWN = 2_000_000
+"""Numbers that a bootstrap draws at once, some 50 MB: references and labels may be many."""
 
 
 class Estimate(Section):
@@ -140,9 +142,21 @@ def _family_means(known: pd.DataFrame, values: np.ndarray, rng: np.random.Genera
     """Means of `values` in SAMPLES bootstrap samples of the families: [SAMPLES]."""
     families = known["family"] if "family" in known else pd.Series(np.arange(len(known)))
     table = pd.Series(values).groupby(families.to_numpy()).agg(["sum", "size"]).to_numpy(float)
-    weights = rng.multinomial(len(table), np.full(len(table), 1 / len(table)), size=SAMPLES)
-    sums = weights @ table
+    sums = np.concatenate([_drawn_sums(table, samples, rng) for samples in samples_at_once(len(table))])
     return sums[:, 0] / sums[:, 1]
+
+
+def _drawn_sums(table: np.ndarray, samples: int, rng: np.random.Generator) -> np.ndarray:
+    """Of rows drawn from `table` [N, K] with replacement: [samples, K]. Counting takes a fifth of a multinomial's time."""
+    places = rng.integers(len(table), size=(samples, len(table))) + np.arange(samples)[:, None] * len(table)
+    weights = np.bincount(places.ravel(), minlength=samples * len(table)).reshape(samples, len(table))
+    return weights.astype(float) @ table
+
+
+def samples_at_once(rows: int) -> Iterator[int]:
+    """SAMPLES in parts, each with about DRAWN draws of so many rows."""
+    step = max(1, DRAWN // rows)
+    return (min(step, SAMPLES - done) for done in range(0, SAMPLES, step))
 
 
 def _answered(reference: pd.DataFrame) -> pd.DataFrame:

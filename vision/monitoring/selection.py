@@ -19,7 +19,7 @@ UNSURE_MARGIN = 0.4
 NEIGHBOURS = 5
 NOVEL_QUANTILE = 0.99
 """Novel: further from its neighbours than this share of the reference's own images."""
-CHUNK = 1024
+CHUNK, DECIMALS = 1024, 6
 
 Why = tuple[str, str]
 """The ranking's name and a sentence."""
@@ -107,7 +107,9 @@ def rank_novel(table: pd.DataFrame, reference: pd.DataFrame) -> Iterator[tuple[s
     held = reference[names].to_numpy(np.float64)
     limit = float(np.quantile(_distances(held, held, own=1), NOVEL_QUANTILE))
     table = table[np.isfinite(table[names].to_numpy(np.float64)).all(axis=1)]
-    far = table.assign(far=_distances(table[names].to_numpy(np.float64), held) / max(limit, np.finfo(float).tiny))
+    # Rounded: the last bits hang on where an image lies among the others, and equal ones shall go by their ids.
+    times = _distances(table[names].to_numpy(np.float64), held) / max(limit, np.finfo(float).tiny)
+    far = table.assign(far=np.round(times, DECIMALS))
     for row in far[far["far"] > 1].sort_values(["far", "id"], ascending=[False, True]).itertuples():
         yield (
             row.id,

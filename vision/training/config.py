@@ -70,6 +70,11 @@ class TrainingConfig(Section):
     precision: Literal["auto", "float32", "bf16", "fp16"] = "auto"
     """`auto`: a short probe at start takes the faster of float32 and bf16 on this device. fp16 (with a GradScaler) needs a GPU."""
     augment: tuple[AugmentStep, ...] = ()
+    cache_features: bool = False
+    """Stages that train the head alone take the frozen backbone's features of each image once, from its centre crop, in place
+    of augmenting it. With no `augment` they do so anyway: it gives the same model."""
+    label_share: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Of the training split's labels, whole families; the images without are left out. What would fewer labels have given?"""
     seed: int = 42
 
     @model_validator(mode="after")

@@ -10,14 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vision.augment import Augment, build_augment
+from vision.augment import build_augment
 from vision.errors import UserError
 from vision.kinds.base import Learning
 from vision.models.freezing import set_training_mode
 from vision.models.network import ServedModel
 from vision.package import InputSpec
-from vision.preprocess import centre_crop
 from vision.training.config import StageConfig, TrainingConfig
+from vision.training.inputs import Features, FromPooled, Pixels, trains_on_features, with_features
 from vision.training.loaders import Loaders, SplitData, in_order, prefetched, shuffled
 from vision.training.precision import Precision
 from vision.training.schedules import lr_factor
@@ -29,13 +29,18 @@ from vision.training.team import Team
 @dataclass(frozen=True)
 class Plan:
     """What a training does, apart from the data and the network. stages: `config.stages` or
-    `config.stages_from_scratch`."""
+    `config.stages_from_scratch`. views: how often each image is augmented, one after the other in a batch."""
 
     learning: Learning
     labels: tuple[str, ...]
     input: InputSpec
     config: TrainingConfig
     stages: tuple[StageConfig, ...]
+    views: int = 1
+
+    def score(self, record: dict[str, Any]) -> float:
+        """Of an epoch, higher is better: the headline; where there is nothing to validate on, by the training loss."""
+        return record.get(f"val_{self.learning.headline}", -record["train_loss"])
 
 
 @dataclass
@@ -47,18 +52,29 @@ class EpochRun:
     plan: Plan
     team: Team
     precision: Precision
-    augment: Augment = field(init=False)
+    inputs: Pixels | Features = field(init=False)
     stage: StageConfig = field(init=False)
     optimizer: torch.optim.Optimizer = field(init=False)
     scaler: torch.amp.GradScaler = field(init=False)
+    judged: nn.Module = field(init=False)
+    """Takes `inputs`; `wrapped` is the same for the team."""
     wrapped: nn.Module = field(init=False)
 
     def begin(self, stage: StageConfig, optimizer: torch.optim.Optimizer) -> None:
-        mean = self.model.normalise.mean.flatten().tolist()
-        self.augment = build_augment(self.plan.config.augment, self.plan.input, mean)
+        plan, normalise, network = self.plan, self.model.normalise, self.model.network
+        augment = build_augment(plan.config.augment, plan.input, normalise.mean.flatten().tolist())
+        self.inputs = Pixels(normalise, augment, plan.input, plan.views, self.precision)
         self.stage, self.optimizer = stage, optimizer
         self.scaler = self.precision.scaler()
-        self.wrapped = self.team.wrap(self.model.network)
+        self.judged = FromPooled(network) if trains_on_features(plan.config, stage, network) else network
+        self.wrapped = self.team.wrap(self.judged)
+
+    def make_features(self) -> None:
+        """Where the stage trains on them; once, in its first epoch, whose time they take."""
+        if isinstance(self.judged, FromPooled) and isinstance(self.inputs, Pixels):
+            network, batch_size = self.model.network, self.plan.config.batch_size
+            self.loaders = with_features(network, self.loaders, self.inputs, self.team, batch_size)
+            self.inputs = Features(self.precision.device)
 
 
 def train_epoch(run: EpochRun, epoch: int, stage_epoch: int) -> dict[str, float]:
@@ -66,17 +82,17 @@ def train_epoch(run: EpochRun, epoch: int, stage_epoch: int) -> dict[str, float]
 
     epoch: 1-based over all stages, seeds the order and the augmentation. stage_epoch: epochs of this stage before it.
     """
-    config, team = run.plan.config, run.team
+    config, team, start = run.plan.config, run.team, time.perf_counter()
+    run.make_features()
     batches = shuffled(len(run.loaders.train.indices), config.batch_size, config.seed, epoch, team)
     generator = torch.Generator().manual_seed(derived_seed(config.seed, "augment", epoch, team.rank))
     torch.manual_seed(derived_seed(config.seed, "dropout", epoch, team.rank))
     set_training_mode(run.model.network, run.stage.trainable)
-    start, images_seen, loss_sum = time.perf_counter(), 0, torch.zeros((), device=run.precision.device)
+    images_seen, loss_sum = 0, torch.zeros((), device=run.precision.device)
     warmup, steps = run.stage.warmup_epochs * len(batches), run.stage.epochs * len(batches)
     for number, (images, targets) in enumerate(_batches(run, run.loaders.train, batches)):
         set_rates(run.optimizer, lr_factor(config.schedule, stage_epoch * len(batches) + number, steps, warmup))
-        planes = run.model.normalise.planes(run.augment(images, generator))
-        loss_sum += _step(run, planes, targets) * len(images)
+        loss_sum += _step(run, run.inputs.training(images, generator), targets) * len(images)
         images_seen += len(images)
     loss_total, images_total = np.sum(team.gather([float(loss_sum), images_seen]), axis=0).tolist()
     if not math.isfinite(loss_total):
@@ -86,11 +102,10 @@ def train_epoch(run: EpochRun, epoch: int, stage_epoch: int) -> dict[str, float]
     return {"lr": lr, "train_loss": loss_total / images_total, "images_per_s": images_total / seconds}
 
 
-def _step(run: EpochRun, planes: Tensor, targets: Any) -> Tensor:
+def _step(run: EpochRun, inputs: Tensor, targets: Any) -> Tensor:
     """One update; returns the batch's mean loss, not yet waited for on a GPU."""
-    planes = planes.contiguous(memory_format=run.precision.memory_format)
     with run.precision.autocast():
-        outputs = run.wrapped(planes)
+        outputs = run.wrapped(inputs)
     loss = run.plan.learning.loss(outputs, targets, run.plan.config)
     run.scaler.scale(loss).backward()
     if run.plan.config.clip_norm is not None:
@@ -104,7 +119,7 @@ def _step(run: EpochRun, planes: Tensor, targets: Any) -> Tensor:
 
 
 def _batches(run: EpochRun, split: SplitData, batches: list[np.ndarray]) -> Iterator[tuple[Tensor, Any]]:
-    """(images uint8 [b, R, R, 3], targets) on the training device."""
+    """(images uint8 [b, R, R, 3] or their features, targets) on the training device."""
     device = run.precision.device
 
     def read() -> Iterator[tuple[Tensor, Any]]:
@@ -129,8 +144,10 @@ def to_device(targets: Any, device: torch.device) -> Any:
 
 def validate(run: EpochRun) -> dict[str, float]:
     """`Learning.score` over the validation split, in the training's precision; each member sees its share of the
-    images."""
+    images. Nothing for an empty split."""
     split, learning = run.loaders.val, run.plan.learning
+    if not len(split.indices):
+        return {}
     run.team.share_buffers(run.model.network)
     run.model.network.eval()
     shares = in_order(len(split.indices), run.plan.config.batch_size, run.team)
@@ -145,10 +162,9 @@ def validate(run: EpochRun) -> dict[str, float]:
 
 
 def _outputs(run: EpochRun, split: SplitData, positions: np.ndarray) -> dict[str, np.ndarray]:
-    crops = centre_crop(split.read(positions), run.plan.input)
-    planes = run.model.normalise(crops.to(run.precision.device))
+    inputs = run.inputs.judging(split.read(positions))
     with torch.inference_mode(), run.precision.autocast():
-        outputs = run.model.network(planes.contiguous(memory_format=run.precision.memory_format))
+        outputs = run.judged(inputs)
     wanted = (name for name in outputs if name != "pooled")
     return {name: outputs[name].float().cpu().numpy() for name in wanted}
 

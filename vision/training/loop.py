@@ -93,7 +93,7 @@ def _run_stage(run: EpochRun, progress: Progress, on_epoch: OnEpoch | None, resu
         run.scaler.load_state_dict(resume["scaler"])
     while progress.stage_epoch < stage.epochs and not progress.is_stale(config.early_stop_epochs):
         record = _run_epoch(run, progress)
-        progress.note(record, record[f"val_{run.plan.learning.headline}"], network)
+        progress.note(record, run.plan.score(record), network)
         if on_epoch is not None:
             on_epoch(record, progress.state(network, run.optimizer, run.scaler))
 

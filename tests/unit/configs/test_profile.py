@@ -22,3 +22,8 @@ def test_a_damaged_profile_is_told_with_what_to_do(tmp_path):
 
 def test_a_device_is_named_like_a_folder():
     assert device_name(2).replace("-", "").isalnum() and device_name(2).endswith("2-cores")
+
+
+def test_a_profile_sets_the_precision_only_where_int8_was_the_fastest():
+    assert "precision" not in PROFILE.serving
+    assert PROFILE.model_copy(update={"int8": True}).serving["precision"] == "int8"

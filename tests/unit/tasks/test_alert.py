@@ -2,6 +2,7 @@ import http.server
 import json
 import logging
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import pytest
@@ -43,6 +44,13 @@ def test_the_webhook_gets_what_happened(receiver):
     assert got == [
         {"system": "leaf", "what": "rejected by its gate", "reasons": ["macro_f1 0.71 < 0.80"], "reason": "drift"}
     ]
+
+
+def test_of_alarms_at_the_same_moment_the_webhook_gets_every_one(receiver):
+    url, got = receiver
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda number: alert(run(url), f"alarm {number}", ()), range(8)))
+    assert sorted(body["what"] for body in got) == [f"alarm {number}" for number in range(8)]
 
 
 def test_a_dead_webhook_changes_nothing_but_the_log(caplog):

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from configs.retraining import RetrainingConfig
-from tasks.governor import Governor, governed
+from tasks.governed import governed
+from tasks.governor import Governor
 
 ROOT = Path(__file__).parents[3]
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -89,6 +90,28 @@ def test_a_refused_or_failed_window_is_weighed_anew_when_it_is_asked_for_again(m
     assert states(governor) == ["failed", "granted"]
 
 
+@pytest.mark.parametrize("begun", [False, True])
+def test_labels_whose_training_was_not_heard_of_in_its_lease_are_asked_for_again(make, begun):
+    """The same labels ask in every run of the monitor: an event that was lost, or a killed training, must not end that."""
+    governor = make(lease_h=12, cool_down_h=1)
+    no = governor.ask("new_labels", "labels-a", NOW).request_no
+    governor.sent(no, NOW)
+    if begun:
+        governor.started("new_labels", "labels-a", 60, NOW)
+    assert governor.ask("new_labels", "labels-a", hours(11)).request_no == no
+    assert "cool-down" in governor.ask("new_labels", "labels-a", hours(12.5)).why
+    again = governor.ask("new_labels", "labels-a", hours(13.1))
+    assert again.granted and [request.no for request in governor.to_send(hours(13.1))] == [again.request_no]
+    assert states(governor) == ["lost", "granted"]
+
+
+def test_a_training_that_begins_again_has_no_end_of_before(make):
+    governor = make()
+    train(governor, "window-1", NOW, hours(1), state="failed")
+    governor.started("drift", "window-1", 0, hours(2))
+    assert governor.requests()[0].ended_at is None
+
+
 def test_a_cool_down_counts_from_the_end_of_the_last_training(make):
     governor = make(cool_down_h=24)
     train(governor, "window-1", NOW, hours(5))
@@ -126,6 +149,18 @@ def test_after_a_clock_that_was_ahead_a_training_by_hand_is_the_way_out(make):
     governor.ended(governor.started("manual", None, 0, NOW), NOW)
     assert "cool-down: 24.0 h left" in governor.ask("drift", "window-3", NOW).why
     assert governor.ask("drift", "window-4", hours(24.1)).granted
+
+
+@pytest.mark.parametrize("begun", [True, False])
+def test_then_neither_the_budget_nor_a_lease_counts_in_the_time_that_never_was(make, begun):
+    governor = make(cool_down_h=24, budget=1, budget_days=7, lease_h=12)
+    no = governor.ask("drift", "window-1", hours(10_000)).request_no
+    if begun:
+        governor.ended(governor.started("drift", "window-1", 0, hours(10_000)), hours(10_001))
+    governor.ended(governor.started("manual", None, 0, NOW), NOW)
+    assert governor.requests()[no - 1].lease_until <= hours(13).timestamp()
+    assert "budget" in governor.ask("drift", "window-2", hours(40)).why
+    assert governor.ask("drift", "window-3", hours(7 * 24 + 1)).granted
 
 
 def test_a_grant_that_nobody_took_up_is_free_again_after_its_lease(make):
@@ -169,6 +204,31 @@ def test_a_request_is_sent_once_and_a_kill_before_that_leaves_it_to_send(make):
     governor.started("drift", "window-1", 0, NOW)
     governor.sent(no, NOW)
     assert states(governor) == ["training"], "an event that arrives late takes nothing back"
+
+
+def test_a_training_counts_as_passed_only_once_it_says_so(make):
+    governor = make()
+    with governed(governor, "manual", None, 60):
+        pass
+    with governed(governor, "manual", None, 60) as training:
+        training.passed()
+    assert states(governor) == ["rejected", "ended"]
+
+
+def test_the_same_labels_are_not_tried_again_after_they_gave_no_model_that_passed(make):
+    governor = make(cool_down_h=24)
+    train(governor, "labels-a", NOW, hours(1), state="rejected")
+    for later in (2, 26, 9999):
+        again = governor.ask("new_labels", "labels-a", hours(later))
+        assert not again.granted and "labels-a has been trained for by training 1" in again.why
+    assert states(governor) == ["rejected"], "asking each quarter of an hour leaves no rows"
+
+
+def test_other_labels_are_tried_after_the_cool_down(make):
+    governor = make(cool_down_h=24)
+    train(governor, "labels-a", NOW, hours(1), state="rejected")
+    assert "cool-down" in governor.ask("new_labels", "labels-b", hours(2)).why
+    assert governor.ask("new_labels", "labels-b", hours(26)).granted
 
 
 def test_a_training_that_raises_is_written_down_as_failed(make):

@@ -115,6 +115,30 @@ def test_an_image_is_asked_for_once_and_the_budget_counts_those_that_wait(served
     assert len(shown) == 5
 
 
+def test_a_filled_sheet_makes_room_before_it_is_taken_in_and_a_damaged_one_does_not(served):
+    for seed in range(5):
+        served.answer(png(seed), 0.5)
+    make_queue(served.run)
+    first, *_ = ids_of(served.sheet().parent)
+    served.fill(**{first: "no such label"})
+    assert make_queue(served.run).images == 1
+    served.sheet().write_bytes(b"id,label\n\0")
+    assert "4 images still wait" in make_queue(served.run).why
+
+
+def test_an_image_that_leaves_the_inbox_meanwhile_is_passed_over(served, monkeypatch):
+    made = [served.answer(png(seed), 0.5) for seed in range(3)]
+    real = label_queue._placed
+
+    def swept(run):
+        (served.inbox / json.loads((served.inbox / f"{made[0]}.json").read_text())["file"]).unlink(missing_ok=True)
+        return real(run)
+
+    monkeypatch.setattr(label_queue, "_placed", swept)
+    found = make_queue(served.run)
+    assert found.images == 2 and found.passed_over["shows_nothing"] == 1
+
+
 def test_an_image_that_was_labelled_otherwise_waits_no_longer(served):
     made = served.answer(png(1), 0.5)
     make_queue(served.run)

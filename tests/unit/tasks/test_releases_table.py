@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import pytest
+from sqlalchemy import create_engine, inspect
 
 from tasks.audit import read_audit
 from tasks.releases_table import Taken, add_release, read_releases, release_row
@@ -48,6 +49,12 @@ def test_of_many_writers_of_one_number_exactly_one_wins_and_leaves_one_audit_row
     with ThreadPoolExecutor(8) as pool:
         assert sum(pool.map(attempt, range(8))) == 1
     assert len(read_releases(url, "leaf")) == len(read_audit(url, "leaf")) == 1
+
+
+def test_the_audit_rows_of_a_system_are_found_by_an_index_whoever_makes_the_table(url):
+    read_releases(url, "leaf")
+    indices = inspect(create_engine(url)).get_indexes("audit")
+    assert [index["column_names"] for index in indices] == [["system"]]
 
 
 def test_whoever_was_gone_back_from_is_not_gone_back_to():

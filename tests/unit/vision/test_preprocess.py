@@ -82,6 +82,12 @@ def test_a_jpeg_of_thousands_of_empty_scans_is_refused_by_its_header_and_a_progr
     assert caught.value.reason == "unsupported"
 
 
+def test_bytes_of_a_comment_that_look_like_scans_are_none():
+    note = b"\xff\xda\x00" * 60
+    photo = encoded(picture(40, 30), "JPEG")
+    assert decode(photo[:2] + b"\xff\xfe" + struct.pack(">H", len(note) + 2) + note + photo[2:]).size == (40, 30)
+
+
 def test_sixteen_bits_are_scaled_not_clipped():
     ramp = np.tile(np.linspace(0, 65535, 64).astype(np.uint16), (16, 1))
     got = np.asarray(decode(encoded(Image.fromarray(ramp))))[0, :, 0]

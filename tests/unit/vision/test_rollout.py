@@ -87,9 +87,21 @@ def test_a_challenger_that_answers_otherwise_waits_for_labels_and_these_decide(d
     stage.shadow(220, BAD)
     decided = step(stage)
     assert decided.to == "stay" and "labels decide, 0 of 50" in decided.reasons[0]
-    stage.shadow(120, Nature(wrong=0.55), champion=Nature(wrong=0.55), labelled=1.0)
+    stage.shadow(120, Nature(wrong=0.6), champion=Nature(wrong=0.5), labelled=1.0)
     decided = step(stage)
     assert decided.to == "rollback" and "labels don't side with" in " ".join(decided.reasons)
+
+
+def test_a_better_challenger_is_not_taken_back_because_few_labels_do_not_prove_it_yet(drawn):
+    stage = drawn("shadow")
+    stage.shadow(220, Nature(wrong=0.25), champion=Nature(wrong=0.5))
+    stage.shadow(60, Nature(wrong=0.25), champion=Nature(wrong=0.5), labelled=1.0)
+    accuracy = weighed(stage).measure("accuracy_loss").found
+    assert accuracy.value < 0 < accuracy.high and accuracy.count >= 50
+    decided = step(stage)
+    assert decided.to == "stay" and "labels decide, accuracy_loss -" in decided.reasons[0]
+    stage.shadow(200, Nature(wrong=0.25), champion=Nature(wrong=0.5), labelled=1.0)
+    assert step(stage).to == "canary"
 
 
 def test_a_disagreement_in_which_labels_side_with_the_challenger_is_no_obstacle(drawn):
@@ -165,21 +177,45 @@ def test_a_champion_alone_takes_the_challenger_that_waits(drawn, waiting, to):
 
 
 def weighed_alone(stage, numbers=(3,)):
-    rows = read_rows(stage.logs, set(numbers), day_number() - 1)
+    rows = read_rows(stage.logs, set(numbers), day_number() - 1, labelled=True)
     return weigh_champion(stage.release, SECOND, rows, CONFIG)
+
+
+def before_promotion(tmp_path, mode="canary", no=2):
+    """Version 2 was champion, version 1 its challenger; in release 3 version 1 answers alone."""
+    return Drawn(tmp_path, release(mode, no=no).model_copy(update={"champion": SECOND, "challenger": FIRST}))
 
 
 @pytest.mark.parametrize(("wrong", "to"), [(0.1, "stay"), (0.6, "rollback")])
 def test_a_new_champion_is_held_to_the_record_of_the_one_before(tmp_path, wrong, to):
-    """Version 2 was champion in release 2, while version 1 was its canary; now version 1 answers alone."""
-    earlier = release("canary", no=2).model_copy(update={"champion": SECOND, "challenger": FIRST})
-    Drawn(tmp_path, earlier).canary(40, labelled=1.0)
+    before_promotion(tmp_path).canary(40, labelled=1.0)
     stage = Drawn(tmp_path, release("single"))
     stage.alone(200, Nature(wrong=wrong), labelled=1.0)
     evidence = weighed_alone(stage, (2, 3))
     assert evidence.labels == 200
     decided = next_step(stage.release, evidence, CONFIG, NOW)
     assert decided.to == to and ("disappoints" in decided.reasons[0]) == (to == "rollback")
+
+
+def test_a_new_champion_that_meets_harder_images_is_not_taken_back_for_that(tmp_path):
+    """Labels of the images that both answered say that it is the better one; then the world moves again."""
+    before_promotion(tmp_path, "shadow", no=1).shadow(200, Nature(wrong=0.05), Nature(wrong=0.5), labelled=0.5)
+    stage = Drawn(tmp_path, release("single"))
+    stage.alone(200, Nature(wrong=0.8), labelled=1.0)
+    evidence = weighed_alone(stage, (1, 2, 3))
+    assert evidence.measure("accuracy_loss_since").against and evidence.measure("accuracy_loss").shown_within
+    decided = next_step(stage.release, evidence, CONFIG, NOW)
+    assert decided.to == "stay" and any("the images have changed" in reason for reason in decided.reasons)
+
+
+def test_labels_that_come_after_a_promotion_still_speak_of_the_images_that_both_answered(tmp_path):
+    before_promotion(tmp_path, "shadow", no=1).shadow(200, BAD, Nature(wrong=0.05), labelled=0.6)
+    stage = Drawn(tmp_path, release("single"))
+    stage.alone(50)
+    evidence = weighed_alone(stage, (1, 2, 3))
+    assert evidence.labels == 0 and evidence.measure("accuracy_loss").found.count > 80
+    decided = next_step(stage.release, evidence, CONFIG, NOW)
+    assert decided.to == "rollback" and "accuracy_loss " in decided.reasons[0]
 
 
 def test_batches_of_one_size_only_are_compared(drawn):

@@ -73,3 +73,11 @@ def test_a_thousand_classes_make_pictures_that_can_be_looked_at(tmp_path):
 def test_a_dollar_in_a_label_is_no_mathematics(tmp_path):
     splits = pd.DataFrame({"label": [r"$\frac{$", "b"], "split": ["train", "test"]})
     assert opens(plots.class_distribution(splits, tmp_path / "classes.png"))
+
+
+def test_labels_named_by_group_are_coloured_by_it_and_others_are_not():
+    crops = ["pepper_blight", "pepper_healthy", "potato_blight", "potato_healthy"]
+    one, same, other, last = plots.group_colours(crops)
+    assert one == same != other == last
+    assert set(plots.group_colours(["early_blight", "late_blight", "healthy", "septoria"])) == {plots.INK}
+    assert set(plots.group_colours(["leaf_a", "leaf_b"])) == {plots.INK}

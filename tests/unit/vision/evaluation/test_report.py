@@ -93,7 +93,19 @@ def test_the_model_card_says_figures_and_limitations():
     table = per_class_table(targets, np.array([0, 1, 1, 1]), np.arange(4), labels, 0.95)
     evaluation = Evaluation("macro_f1", {"accuracy": 0.75, "macro_f1": 0.73}, table, pd.DataFrame())
     spec = Spec(schema=1, kind="classify", arch="resnet18", labels=labels, input=InputSpec(), outputs=("logits",))
-    text = card.model_card("Leaves", spec, evaluation, limitations=("Lab images only.",))
+    part = report.Part(title="Which model", text=("Take resnet18.",), pictures=({"path": "/state/pareto.png"},))
+    known = card.Background(limitations=("Lab images only.",), comparison=part, level=0.9)
+    text = card.model_card("Leaves", spec, evaluation, known)
     assert text.startswith("# Leaves")
-    for words in ("0.750", "healthy", "Lab images only.", "Known limitations", "temperature 1.00"):
+    for words in ("0.750", "healthy", "Lab images only.", "Known limitations", "temperature 1.00", "Take resnet18."):
         assert words in text
+    assert "/state/" not in text
+    assert "90 % interval" in text and "95 %" not in text
+
+
+def test_intervals_carry_the_level_that_they_were_made_at(tmp_path):
+    asked = report.RunReport(
+        title="x", figures=({"name": "accuracy", "value": "0.8", "interval": "0.7 to 0.9"},), level=0.9
+    )
+    page = report.write_report(asked, tmp_path).read_text()
+    assert "90 %: 0.7 to 0.9" in page and "95 %" not in page

@@ -67,6 +67,46 @@ def test_a_fault_is_mended_first_and_nobody_learns_it(reference, served):
     assert one.cause == "pipeline_fault" and not one.retrain
 
 
+def turned(answers):
+    return ["blight" if answer == "aphids" else "aphids" for answer in answers]
+
+
+def broken(window, rows):
+    """The last `rows` images are blank."""
+    window = window.copy()
+    window.loc[window.index[-rows:], "contrast"] = 0.001
+    return window
+
+
+def test_behind_a_fault_what_is_only_estimated_asks_for_no_training_and_is_named(reference, served):
+    one = found(reference, broken(darker(served(sure=1)), 40))
+    assert one.causes[:2] == ("pipeline_fault", "covariate_shift") and (one.retrain, one.retrain_for) == (False, "none")
+    assert "in spite of covariate shift" in one.training and "learn the fault" in one.training
+    assert [reason.partition(":")[0] for reason in one.reasons] == [*one.causes]
+
+
+def test_behind_a_fault_a_fall_that_labels_of_whole_images_show_asks_for_a_training(reference, served):
+    window = broken(served(), 40)
+    one = found(reference, window, labels(window, 100, turned(window["answer_label"][:100])))
+    assert one.causes[:2] == ("pipeline_fault", "accuracy_drop")
+    assert one.retrain and one.retrain_for == "accuracy_drop" and "also beside pipeline fault" in one.training
+    assert "mend the camera" in one.action and "retrain with their labels" in one.action
+
+
+def test_labels_of_faulty_images_are_no_fall_of_the_model(reference, served):
+    window = broken(served(), 100)
+    said = window.iloc[-100:]
+    feedback = pd.DataFrame({"id": said["id"], "label": turned(said["answer_label"]), "key_id": "k"})
+    one = found(reference, window, feedback)
+    assert one.causes == ("pipeline_fault",) and not one.retrain and one.labelled is None
+
+
+def test_a_new_class_explains_a_fall_that_is_only_estimated(reference, served):
+    one = found(reference, served(unseen=0.5))
+    assert one.causes == ("unseen_class", "estimated_accuracy_drop") and not one.retrain
+    assert "without labels of its own class" in one.training
+
+
 def test_broken_images_are_set_aside_before_the_rest_is_judged(reference, served):
     window = served()
     window.loc[:29, ["contrast", "entropy", "brightness", "answer_confidence"]] = [0.001, 0.9, 0.0, 0.5]

@@ -1,8 +1,11 @@
+import tracemalloc
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from configs.monitoring import MonitorConfig
+from vision.monitoring.labels import adjusted_accuracy
 from vision.monitoring.performance import ESTIMATORS, estimate_accuracy, labelled_accuracy, score_estimate
 
 CONFIG = MonitorConfig()
@@ -68,6 +71,18 @@ def test_a_reference_without_embedding_is_judged_by_confidence(reference, served
     embedded = [f"e{number}" for number in range(8)]
     found = estimate_accuracy(reference.drop(columns=embedded), served(sure=2), CONFIG)
     assert found.value == pytest.approx(truly(served(sure=2)), abs=0.08)
+
+
+def test_many_references_and_many_labels_need_little_memory(draw_records):
+    many = draw_records(15_000, 6)
+    said = many[["id", "label"]].assign(key_id="k")
+    tracemalloc.start()
+    try:
+        assert adjusted_accuracy(many, many.drop(columns="label"), said).rows == 15_000
+        assert estimate_accuracy(many.drop(columns="id"), many[:300].drop(columns="label"), CONFIG).rows == 300
+        assert tracemalloc.get_traced_memory()[1] < 120e6, "all samples at once took 360 MB"
+    finally:
+        tracemalloc.stop()
 
 
 def test_of_a_large_window_so_many_rows_are_taken(reference, draw_records):

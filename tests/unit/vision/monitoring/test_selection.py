@@ -87,3 +87,41 @@ def test_a_reference_without_embeddings_makes_nothing_novel():
     table = pd.DataFrame({"id": ["a"], "e0": [1.0]})
     assert list(rank_novel(table, pd.DataFrame({"brightness": [0.1] * 20}))) == []
     assert list(rank_novel(table, pd.DataFrame({"e0": [0.1] * 20, "e1": [0.2] * 20}))) == []
+
+
+def drawn(rng, count=60):
+    """Candidates with many equal values, as rounded numbers are."""
+    embedding = pd.DataFrame(rng.integers(0, 3, (count, 4)) * 2.0).add_prefix("e")
+    plain = pd.DataFrame({
+        "id": [f"{number:04d}" for number in range(count)],
+        "margin": rng.integers(0, 4, count) / 10,
+        "answer_label": "moss",
+        "answer_confidence": rng.integers(5, 8, count) / 10,
+        "other_label": rng.choice(["moss", "slate", None], count),
+        "other_confidence": 0.9,
+    })  # fmt: skip
+    return pd.concat([plain, embedding], axis=1)
+
+
+def picks(table, reference, budget):
+    rankings = [rank_disagreeing(table), rank_unsure(table), rank_novel(table, reference)]
+    return choose(rankings, budget, known(), hashes())
+
+
+def test_the_same_candidates_give_the_same_picks_in_the_same_order_however_they_lie():
+    rng = np.random.default_rng(0)
+    table, reference = drawn(rng), pd.DataFrame(rng.normal(0, 0.1, (50, 4))).add_prefix("e")
+    first = picks(table, reference, 20)
+    for seed in range(5):
+        shuffled = table.sample(frac=1, random_state=seed)
+        assert picks(shuffled, reference.sample(frac=1, random_state=seed), 20) == first
+    assert len(first.ids) == len(set(first.ids)) == 20
+    turns = [name for name, _ in first.why[:6]]
+    assert turns == ["disagreement", "low confidence", "novelty"] * 2
+
+
+def test_a_smaller_budget_is_the_beginning_of_a_larger_one():
+    rng = np.random.default_rng(1)
+    table, reference = drawn(rng), pd.DataFrame(rng.normal(0, 0.1, (50, 4))).add_prefix("e")
+    whole = picks(table, reference, 40).ids
+    assert [picks(table, reference, budget).ids for budget in (1, 7, 39)] == [whole[:1], whole[:7], whole[:39]]
