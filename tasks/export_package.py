@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from prefect.cache_policies import NO_CACHE
 
 from tasks.run import Run
 from vision.errors import MachineError, UserError
-from vision.package import INT8_MODEL, Package, sha256_file
+from vision.package import INT8_MODEL, InputSpec, Package, sha256_file
 
 if TYPE_CHECKING:
     from vision.export.handover import Proof
@@ -118,13 +119,29 @@ MAKERS: dict[str, Callable[[Run, Package, Path], tuple[list["Proof"], str]]] = {
 }
 
 
-def _images(run: Run, package: Package) -> tuple[np.ndarray, tuple[np.ndarray, pd.DataFrame]]:
+@dataclass(frozen=True)
+class Inputs:
+    """What a model sees of n image files, read when asked for: `inputs[a:b]` is uint8 [b - a, S, S, 3]."""
+
+    folder: Path
+    paths: Sequence[str]
+    spec: InputSpec
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, part: slice) -> np.ndarray:
+        from vision.preprocess import preprocess
+
+        return np.stack([preprocess((self.folder / path).read_bytes(), self.spec) for path in self.paths[part]])
+
+
+def _images(run: Run, package: Package) -> tuple[np.ndarray, tuple[Inputs, pd.DataFrame]]:
     """Inputs to calibrate on (images that the package's reference does not have), and held-back inputs with their rows."""
     from vision.data.manifest import list_images
-    from vision.preprocess import preprocess
 
-    def inputs(paths: Sequence[str]) -> np.ndarray:
-        return np.stack([preprocess((run.dataset_folder / path).read_bytes(), package.spec.input) for path in paths])
+    def inputs(paths: Sequence[str]) -> Inputs:
+        return Inputs(run.dataset_folder, paths, package.spec.input)
 
     rows = pd.read_parquet(package.folder / "reference.parquet")
     there = [
@@ -141,10 +158,10 @@ def _images(run: Run, package: Package) -> tuple[np.ndarray, tuple[np.ndarray, p
             f"make train SYSTEM={run.config.system} on this machine, or leave tflite out of PRECISIONS",
         )
     chosen = np.random.default_rng(CALIBRATION_SEED).permutation(len(others))[: run.config.export.calibration_images]
-    return inputs([others[position] for position in sorted(chosen)]), (inputs(rows["path"].tolist()), rows)
+    return inputs([others[position] for position in sorted(chosen)])[:], (inputs(rows["path"].tolist()), rows)
 
 
-def _per_class(found: Callable, package: Package, images: np.ndarray, rows: pd.DataFrame) -> pd.DataFrame:
+def _per_class(found: Callable, package: Package, images: Inputs, rows: pd.DataFrame) -> pd.DataFrame:
     from vision.evaluation.config import EvaluationConfig
     from vision.export.parity import all_outputs
     from vision.kinds import answering, learning

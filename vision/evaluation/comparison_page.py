@@ -83,7 +83,8 @@ def _table(found: Sequence[Standing], headline: str, sure: float) -> Table:
     trained = "one training each" if seeds == 1 else f"means of {seeds} trainings each"
     note = (
         f"Intervals at {sure:.0%} over families of near-duplicates; {trained}. ms: one image at a time, the middle of many. "
-        "int8 costs a class: what the worst class loses of its recall; refused: more than export.int8_max_drop."
+        "int8 costs a class: what the worst class loses of its recall; refused: more than export.int8_max_drop. "
+        "They are compared on the test images: the best one's figure is flattered by having been chosen there."
     )
     return Table(title="The models, the best first", columns=columns, rows=rows, note=note)
 
