@@ -1,7 +1,9 @@
 """The champion as files for elsewhere, each proved in its own runtime before anything is handed over."""
 
+import math
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -133,15 +135,15 @@ class Inputs:
     def __getitem__(self, part: slice) -> np.ndarray:
         from vision.preprocess import preprocess
 
-        return np.stack([preprocess((self.folder / path).read_bytes(), self.spec) for path in self.paths[part]])
+        files = [(self.folder / path).read_bytes() for path in self.paths[part]]
+        return np.stack(
+            [preprocess(data, self.spec, math.inf) for data in files]
+        )  # their size was accepted by the training
 
 
 def _images(run: Run, package: Package) -> tuple[np.ndarray, tuple[Inputs, pd.DataFrame]]:
     """Inputs to calibrate on (images that the package's reference does not have), and held-back inputs with their rows."""
     from vision.data.manifest import list_images
-
-    def inputs(paths: Sequence[str]) -> Inputs:
-        return Inputs(run.dataset_folder, paths, package.spec.input)
 
     rows = pd.read_parquet(package.folder / "reference.parquet")
     there = [
@@ -157,8 +159,22 @@ def _images(run: Run, package: Package) -> tuple[np.ndarray, tuple[Inputs, pd.Da
             "the data that the package was trained on",
             f"make train SYSTEM={run.config.system} on this machine, or leave tflite out of PRECISIONS",
         )
-    chosen = np.random.default_rng(CALIBRATION_SEED).permutation(len(others))[: run.config.export.calibration_images]
-    return inputs([others[position] for position in sorted(chosen)])[:], (inputs(rows["path"].tolist()), rows)
+    spec, shuffled = package.spec.input, np.random.default_rng(CALIBRATION_SEED).permutation(others).tolist()
+    calibration = _readable(Inputs(run.dataset_folder, shuffled, spec), run.config.export.calibration_images)
+    return calibration, (Inputs(run.dataset_folder, rows["path"].tolist(), spec), rows)
+
+
+def _readable(inputs: Inputs, most: int) -> np.ndarray:
+    """The first of them, without files that are no image: a contract may let some through."""
+    from vision.preprocess import ImageError
+
+    found: list[np.ndarray] = []
+    for place in range(len(inputs)):
+        if len(found) == most:
+            break
+        with suppress(ImageError):
+            found.append(inputs[place : place + 1])
+    return np.concatenate(found)
 
 
 def _per_class(found: Callable, package: Package, images: Inputs, rows: pd.DataFrame) -> pd.DataFrame:

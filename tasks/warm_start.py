@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tasks.training_start import ChampionStart
 
 logger = logging.getLogger(__name__)
-SHAPES = ("arch", "head", "hidden", "stem")
+SHAPES = ("arch", "head", "hidden", "stem", "normalise")
 """Of `model`: what must be the champion's for its weights to fit."""
 
 
@@ -44,7 +44,8 @@ def _fits(run: Run, champion: RegisteredPackage) -> bool:
 
 
 def _shape(model: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: model.get(name) for name in SHAPES}
+    """`hidden` is only of an MLP head."""
+    return {name: model.get(name) for name in SHAPES if name != "hidden" or model.get("head") == "mlp"}
 
 
 def _learned_from(champion: RegisteredPackage, dataset: Dataset) -> bool:

@@ -12,12 +12,12 @@ from configs.retraining import RetrainingConfig
 from tasks.warm_start import champion_start
 from vision.models.config import ModelConfig
 
-MODEL = ModelConfig(arch="resnet18", hidden=64)
+MODEL = ModelConfig(arch="resnet18", head="mlp", hidden=64)
 DATA = SimpleNamespace(dvc_md5="new", labels=("a", "b"))
 
 
-def run(window="window-1", start="champion", kind="classify"):
-    config = SimpleNamespace(retraining=RetrainingConfig(start=start), model=MODEL, kind=kind)
+def run(window="window-1", start="champion", kind="classify", model=MODEL):
+    config = SimpleNamespace(retraining=RetrainingConfig(start=start), model=model, kind=kind)
     return SimpleNamespace(window=window, config=config)
 
 
@@ -57,7 +57,7 @@ def test_by_hand_by_the_config_and_of_another_kind_it_starts_as_the_config_says(
 
 @pytest.mark.parametrize(
     "change",
-    [{"arch": "resnet50"}, {"head": "mlp"}, {"hidden": 128}, {"stem": "cifar"}],
+    [{"arch": "resnet50"}, {"head": "linear"}, {"hidden": 128}, {"stem": "cifar"}, {"normalise": "dataset"}],
     ids=lambda change: next(iter(change)),
 )
 def test_a_champion_of_another_network_is_left_aside_and_that_is_said(champion, caplog, change):
@@ -65,6 +65,12 @@ def test_a_champion_of_another_network_is_left_aside_and_that_is_said(champion, 
     with caplog.at_level(logging.WARNING):
         assert champion_start(run(), DATA) is None
     assert "of another network" in caplog.text
+
+
+def test_the_width_of_a_layer_that_neither_has_makes_no_other_network(champion):
+    linear = MODEL.model_copy(update={"head": "linear"})
+    champion(model=linear.model_copy(update={"hidden": 128}))
+    assert champion_start(run(model=linear), DATA) is not None
 
 
 def test_other_dropout_or_other_first_weights_are_no_other_network(champion):
