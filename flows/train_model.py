@@ -16,7 +16,7 @@ from tasks.export import export
 from tasks.gate import gate
 from tasks.ingest import ingest
 from tasks.known_training import known_training
-from tasks.pretrain import pretrain
+from tasks.pretrain import starting_weights
 from tasks.ray_session import ray_session
 from tasks.register import assign_alias, register
 from tasks.report import publish, reject
@@ -48,9 +48,9 @@ def train_model(
         if not contract.made["verdict"]["passed"]:
             return Failed(name="ContractFailed", message=reject(run, dataset, splits, contract, pictures))
         images = cache(run, splits)
-        backbone = pretrain(run, dataset, images)
-        run = tune(run, dataset, images, backbone)
-        model = train(run, dataset, images, backbone)
+        start = starting_weights(run, dataset, images)
+        run = tune(run, dataset, images, start)
+        model = train(run, dataset, images, start)
         evaluation = evaluate(run, dataset, images, model)
         analysis = analyse(run, dataset, images, model, evaluation)
         trained = Trained(

@@ -10,7 +10,7 @@ from configs.schema import config_sha
 from tasks.evaluate import evaluate
 from tasks.ingest import Dataset
 from tasks.pace import allowed_share, pace
-from tasks.pretrain import pretrain
+from tasks.pretrain import starting_weights
 from tasks.run import Run
 from tasks.stage_task import stage_task
 from tasks.stages import StagePlan, StageResult, run_stage, write_json
@@ -60,12 +60,12 @@ def _with(run: Run, **sections: Any) -> Run:
 
 def contend(run: Run, dataset: Dataset, cache: StageResult) -> Contender:
     """run: one of `contenders`. A training that `train_model` made of the same config is taken up, and the other way round."""
-    backbone = pretrain(run, dataset, cache)
+    start = starting_weights(run, dataset, cache)
     budget, share = run.config.compare.cpu_seconds, 1.0
     if budget is not None:
-        share = allowed_share(pace(run, dataset, cache, backbone).made, budget)
+        share = allowed_share(pace(run, dataset, cache, start).made, budget)
         run = _with(run, training=shortened(run.config.training, share))
-    model = train(run, dataset, cache, backbone)
+    model = train(run, dataset, cache, start)
     run.tracker().close_run(model.made["run_id"])
     evaluation = evaluate(run, dataset, cache, model)
     return Contender(run=run, share=share, model=model, evaluation=evaluation,

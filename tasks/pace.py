@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.ingest import Dataset
-from tasks.pretrain import PATIENCE, backbone_of
+from tasks.pretrain import PATIENCE, Start
 from tasks.run import Run
 from tasks.stage_task import stage_task
 from tasks.stages import StagePlan, StageResult, run_stage
@@ -14,7 +14,7 @@ BATCHES = 4
 
 
 @stage_task("pace", tags=["training"])
-def pace(run: Run, dataset: Dataset, cache: StageResult, pretrained: StageResult | None) -> StageResult:
+def pace(run: Run, dataset: Dataset, cache: StageResult, start: Start) -> StageResult:
     """`made["cpu_seconds"]`: of an epoch by the name of its stage; `made["stages"]`: their epochs by the config.
 
     Measured once and kept: a budget that is made of it must come to the same training each time.
@@ -27,10 +27,10 @@ def pace(run: Run, dataset: Dataset, cache: StageResult, pretrained: StageResult
             "model": config.model.model_dump(mode="json"),
             "training": config.training.model_dump(mode="json", exclude=PATIENCE),
         },
-        inputs={"cache": cache.key, "labels": list(dataset.labels), "weights": weights_sha(run, None, pretrained)},
+        inputs={"cache": cache.key, "labels": list(dataset.labels), "weights": weights_sha(run, start)},
         roots=(*SOURCE, f"vision.kinds.{config.kind}", f"vision.kinds.{config.kind}_learning"),
     )
-    return run_stage(run.stages, plan, lambda folder: _measure(run, dataset, cache, backbone_of(pretrained), folder))
+    return run_stage(run.stages, plan, lambda folder: _measure(run, dataset, cache, start.backbone, folder))
 
 
 def _measure(run: Run, dataset: Dataset, cache: StageResult, backbone: Path | None, folder: Path) -> dict[str, Any]:

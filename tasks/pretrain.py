@@ -4,6 +4,7 @@ It sees the training split's images alone, and no label. The others would teach 
 look like: no label leaks so, but a score on them would no longer be one on images that the model has never met.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ from vision.errors import UserError
 
 if TYPE_CHECKING:
     from configs.schema import SystemConfig
-    from tasks.training_start import TrainJob
+    from tasks.training_start import ChampionStart, TrainJob
 
 SOURCE = (
     "vision.training.loop",
@@ -33,11 +34,27 @@ PATIENCE = {"max_failures", "worker_wait_s"}
 BACKBONE, WHOLE = "backbone.safetensors", "model.safetensors"
 
 
-def pretrain(run: Run, dataset: Dataset, cache: StageResult) -> StageResult | None:
-    """None where the config asks for none, and where a champion is to go on: it has a better start."""
-    if run.config.pretraining is None or champion_start(run, dataset) is not None:
-        return None
-    return _pretrain(run, dataset, cache)
+@dataclass(frozen=True)
+class Start:
+    """What a training begins with in place of `model.weights`: a champion to go on from, or a stage's backbone, or neither.
+
+    Asked for once a run: the champion may change while it searches and trains.
+    """
+
+    champion: "ChampionStart | None" = None
+    pretrained: StageResult | None = None
+
+    @property
+    def backbone(self) -> Path | None:
+        return self.pretrained.folder / BACKBONE if self.pretrained else None
+
+
+def starting_weights(run: Run, dataset: Dataset, cache: StageResult) -> Start:
+    """Pre-trains where the config asks for it and no champion is to go on: that one has a better start."""
+    champion = champion_start(run, dataset)
+    if champion is not None or run.config.pretraining is None:
+        return Start(champion=champion)
+    return Start(pretrained=_pretrain(run, dataset, cache))
 
 
 @stage_task("pretrain", tags=["training"])
@@ -121,7 +138,3 @@ def keep_backbone(folder: Path) -> None:
     partial.chmod(0o644)
     partial.replace(folder / BACKBONE)
     (folder / WHOLE).unlink()
-
-
-def backbone_of(pretrained: StageResult | None) -> Path | None:
-    return pretrained.folder / BACKBONE if pretrained else None

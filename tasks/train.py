@@ -1,20 +1,14 @@
 """Training on Ray, recorded in MLflow as it goes."""
 
-from typing import TYPE_CHECKING
-
 from tasks.ingest import Dataset
-from tasks.pretrain import PATIENCE, backbone_of
+from tasks.pretrain import PATIENCE, Start
 from tasks.ray_session import ensure_ray
 from tasks.run import Run
 from tasks.stage_task import stage_task
 from tasks.stages import StagePlan, StageResult, run_stage
 from tasks.training_record import recording, with_known_run
-from tasks.warm_start import champion_start
 from vision.errors import UserError
 from vision.package import sha256_file
-
-if TYPE_CHECKING:
-    from tasks.training_start import ChampionStart
 
 # What makes the weights. The adapters (tasks/ray_*.py) are left out: they carry, they don't compute.
 SOURCE = (
@@ -27,24 +21,23 @@ SOURCE = (
 
 
 @stage_task("train", tags=["training"])
-def train(run: Run, dataset: Dataset, cache: StageResult, pretrained: StageResult | None = None) -> StageResult:
+def train(run: Run, dataset: Dataset, cache: StageResult, start: Start) -> StageResult:
     """`model.safetensors` (best epoch by the headline), `history.json`, `fit.json`; `made["run_id"]`: MLflow's run."""
-    champion = champion_start(run, dataset)
-    plan = train_plan(run, dataset, cache, champion, pretrained)
+    plan, pretrained = train_plan(run, dataset, cache, start), start.pretrained
 
     def work(folder):
         from tasks.ray_train import TrainJob, train_on_ray
 
         _refuse_small_split(run, cache)
-        if champion is not None:
-            print(f"going on from the champion, version {champion.version}", flush=True)
+        if start.champion is not None:
+            print(f"going on from the champion, version {start.champion.version}", flush=True)
         job = TrainJob(
             config=run.config,
             labels=dataset.labels,
             cache=cache.folder,
             weights_root=run.weights_root,
-            pretrained=backbone_of(pretrained),
-            champion=champion,
+            pretrained=start.backbone,
+            champion=start.champion,
         )
         ensure_ray(run.ray_address)
         with recording(run, "train", plan.key, dataset) as record:
@@ -58,14 +51,8 @@ def train(run: Run, dataset: Dataset, cache: StageResult, pretrained: StageResul
     return with_known_run(run, dataset, run_stage(run.stages, plan, work))
 
 
-def train_plan(
-    run: Run,
-    dataset: Dataset,
-    cache: StageResult,
-    champion: "ChampionStart | None" = None,
-    pretrained: StageResult | None = None,
-) -> StagePlan:
-    kind, weights = run.config.kind, weights_sha(run, champion, pretrained)
+def train_plan(run: Run, dataset: Dataset, cache: StageResult, start: Start) -> StagePlan:
+    kind, weights = run.config.kind, weights_sha(run, start)
     return StagePlan(
         stage="train",
         section={
@@ -95,13 +82,13 @@ def _refuse_small_split(run: Run, cache: StageResult) -> None:
         )
 
 
-def weights_sha(run: Run, champion: "ChampionStart | None", pretrained: StageResult | None) -> str | None:
+def weights_sha(run: Run, start: Start) -> str | None:
     """sha256 of the file that training would start from: a file that turns up later is another training."""
-    if champion is not None:
-        return sha256_file(champion.weights)
+    if start.champion is not None:
+        return sha256_file(start.champion.weights)
     if run.config.model.weights == "random":
         return None
     from vision.models.weights import find_start
 
-    path, _ = find_start(run.config.model, run.weights_root, backbone_of(pretrained))
+    path, _ = find_start(run.config.model, run.weights_root, start.backbone)
     return sha256_file(path) if path else None

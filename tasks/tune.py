@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any
 from configs.schema import config_sha
 from configs.tuning import overridden
 from tasks.ingest import Dataset
-from tasks.pretrain import PATIENCE, backbone_of
+from tasks.pretrain import PATIENCE, Start
 from tasks.ray_session import ensure_ray
 from tasks.run import Run, Tuned
 from tasks.stage_task import stage_task
 from tasks.stages import StagePlan, StageResult, run_stage
 from tasks.train import SOURCE, weights_sha
 from tasks.training_record import open_stage_run
-from tasks.warm_start import champion_start
 from vision.errors import UserError
 
 if TYPE_CHECKING:
@@ -28,29 +27,28 @@ TABLE = "trials.csv"
 SOURCES = (*SOURCE, "vision.training.shorten", "configs.tuning")
 
 
-def tune(run: Run, dataset: Dataset, cache: StageResult, pretrained: StageResult | None = None) -> Run:
+def tune(run: Run, dataset: Dataset, cache: StageResult, start: Start) -> Run:
     """`run` with the settings that were found in its config, so that all after it train, record and package those; `run`
     itself where the config asks for no search. A training that goes on from the champion takes the champion's."""
     if run.config.tuning is None:
         return run
-    champion = champion_start(run, dataset)
-    if champion is not None:
-        lineage = json.loads((champion.weights.parent / "lineage.json").read_text())
+    if start.champion is not None:
+        lineage = json.loads((start.champion.weights.parent / "lineage.json").read_text())
         return _with_values(run, **lineage["tuning"]) if "tuning" in lineage else run
-    found = _tune(run, dataset, cache, pretrained)
+    found = _tune(run, dataset, cache, start)
     return _with_values(run, found.key, found.made["best"]["values"], tuple(found.made["parts"]))
 
 
 @stage_task("tune", tags=["training"])
-def _tune(run: Run, dataset: Dataset, cache: StageResult, pretrained: StageResult | None) -> StageResult:
+def _tune(run: Run, dataset: Dataset, cache: StageResult, start: Start) -> StageResult:
     """`trials.json`, `trials.csv`, `trials.png`; `made`: best (a trial), own (the config's), parts, run_id of MLflow's parent."""
-    plan = _plan(run, dataset, cache, pretrained)
+    plan = _plan(run, dataset, cache, start)
 
     def work(folder):
         from tasks.ray_tune import best_of, tune_on_ray
         from tasks.training_start import TrainJob
 
-        job = TrainJob(run.config, dataset.labels, cache.folder, run.weights_root, backbone_of(pretrained))
+        job = TrainJob(run.config, dataset.labels, cache.folder, run.weights_root, start.backbone)
         _refuse_missing_optuna(run)
         _refuse_large_batches(run, cache)
         ensure_ray(run.ray_address)
@@ -68,7 +66,7 @@ def _tune(run: Run, dataset: Dataset, cache: StageResult, pretrained: StageResul
     return run_stage(run.stages, plan, work)
 
 
-def _plan(run: Run, dataset: Dataset, cache: StageResult, pretrained: StageResult | None) -> StagePlan:
+def _plan(run: Run, dataset: Dataset, cache: StageResult, start: Start) -> StagePlan:
     config = run.config
     return StagePlan(
         stage="tune",
@@ -78,7 +76,7 @@ def _plan(run: Run, dataset: Dataset, cache: StageResult, pretrained: StageResul
             "training": config.training.model_dump(mode="json", exclude=PATIENCE),
             "tuning": config.tuning.model_dump(mode="json"),
         },
-        inputs={"cache": cache.key, "labels": list(dataset.labels), "weights": weights_sha(run, None, pretrained)},
+        inputs={"cache": cache.key, "labels": list(dataset.labels), "weights": weights_sha(run, start)},
         roots=(*SOURCES, f"vision.kinds.{config.kind}", f"vision.kinds.{config.kind}_learning"),
         resumable=True,
     )

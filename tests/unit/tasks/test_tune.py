@@ -7,6 +7,7 @@ from configs.load import load_system
 from configs.tuning import TuningConfig
 from tasks import ray_tune, tune
 from tasks.pace import allowed_share
+from tasks.pretrain import Start
 from tasks.ray_tune import Trial, best_of, tune_on_ray
 from tasks.run import Run
 from tasks.train import train_plan
@@ -76,7 +77,19 @@ def test_a_weights_file_that_changed_is_another_search_as_it_is_another_training
     asked = {"tuning": {"space": SPACE}, "model.weights": "file", "model.file": "start.safetensors"}
     run = Run.model_construct(config=load_system("quickstart", asked), weights_root=tmp_path)
     here = SimpleNamespace(key="cache", labels=("a", "b"))
-    before = plan(run, here, here, None).key
-    assert plan(run, here, here, None).key == before
+    before = plan(run, here, here, Start()).key
+    assert plan(run, here, here, Start()).key == before
     (tmp_path / "start.safetensors").write_bytes(b"other")
-    assert plan(run, here, here, None).key != before
+    assert plan(run, here, here, Start()).key != before
+
+
+def test_what_goes_on_from_the_champion_searches_nothing_and_takes_the_champions_settings(tmp_path):
+    run = Run.model_construct(config=load_system("quickstart", {"tuning": {"space": SPACE}}), config_sha="own")
+    start = Start(champion=SimpleNamespace(weights=tmp_path / "model.safetensors"))
+    (tmp_path / "lineage.json").write_text("{}")
+    assert tune.tune(run, None, None, start) is run
+    found = {"tuning": {"stage": "f" * 64, "values": {"training.label_smoothing": 0.03}}}
+    (tmp_path / "lineage.json").write_text(json.dumps(found))
+    tuned = tune.tune(run, None, None, start)
+    assert tuned.config.training.label_smoothing == 0.03 and tuned.config_sha != "own"
+    assert tuned.tuned.stage == "f" * 64

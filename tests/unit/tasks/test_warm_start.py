@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
+import tasks.pretrain
 import tasks.warm_start
 from configs.retraining import RetrainingConfig
 from tasks.warm_start import champion_start
@@ -83,3 +84,17 @@ def test_the_same_data_again_or_no_champion_is_a_training_as_the_config_says(cha
     assert champion_start(run(), DATA) is None
     monkeypatch.setattr(tasks.warm_start, "open_champion", lambda _: None)
     assert champion_start(run(), DATA) is None
+
+
+def test_the_champion_is_asked_for_once_and_spares_the_pretraining(champion, monkeypatch):
+    asked, made = [], []
+    monkeypatch.setattr(tasks.pretrain, "_pretrain", lambda *given: made.append(given) or "stage")
+    monkeypatch.setattr(tasks.pretrain, "champion_start", lambda *given: asked.append(given) or champion_start(*given))
+    champion()
+    simclr = run()
+    simclr.config.pretraining = "asked for"
+    start = tasks.pretrain.starting_weights(simclr, DATA, None)
+    assert start.champion.version == 3 and start.pretrained is None and not made
+    simclr.window = None
+    assert tasks.pretrain.starting_weights(simclr, DATA, None) == tasks.pretrain.Start(pretrained="stage")
+    assert len(asked) == 2
