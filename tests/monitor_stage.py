@@ -1,6 +1,7 @@
 """A system whose model, release and records are drawn, and the monitor run on it as a command does."""
 
 import json
+from datetime import UTC, datetime
 
 from configs.retraining import RetrainingConfig
 from flows.command import main
@@ -22,7 +23,7 @@ class MonitorStage:
 
     def __init__(self, state, system):
         self.state, self.system, self.folder = state, str(system), state / "systems" / "tiny"
-        self.url = f"sqlite:///{state / 'state.db'}"
+        self.url, self.began = f"sqlite:///{state / 'state.db'}", datetime.now(UTC)
         self.folder.mkdir(parents=True, exist_ok=True)
 
     def released(self):

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 STAGES = (
-    "ingest", "describe", "split", "validate", "explore", "cache", "train", "evaluate", "export", "gate", "register",
+    "ingest", "describe", "split", "validate", "explore", "cache", "train", "evaluate", "analyse", "export", "gate", "register",
     "build", "smoke", "assign_alias", "publish",
 )  # fmt: skip
 PRELOADED = (
@@ -59,7 +59,7 @@ INSIDE = {
     "cache: made, not filled": Point("tasks.ray_data:_map", when=lambda work, *rest: "fill" in str(work)),
     "train: start written, not trained": Point("tasks.ray_train:_trainer"),
     "train: in mid-epoch": Point(
-        "tasks.train:_record", after=True, when=lambda t, r, record, *rest: record["epoch"] == 2
+        "tasks.training_record:Recording.__call__", after=True, when=lambda own, record: record["epoch"] == 2
     ),
     "train: weights, no report": Point("tasks.ray_train:save_model", after=True),
     "train: report, no record": Point("tasks.ray_train:_clear"),

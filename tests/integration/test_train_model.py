@@ -157,7 +157,8 @@ def test_a_broken_contract_stops_before_training_and_names_the_rule(tiny, shared
 
 def test_the_champion_is_measured_again_on_its_data(tiny, shared_state, capsys):
     assert main(evaluate_model, options, ["--system", tiny(), "--images", "val"]) == DONE
-    assert "macro f1" in capsys.readouterr().out
+    # Where Prefect's server is too busy to hand the result back, the state's own message has it.
+    assert "macro_f1" in capsys.readouterr().out.replace(" ", "_")
     rows = pd.read_parquet(next(shared_state.glob("systems/tiny/stages/split/*/splits.parquet")))
     assert set(rows["split"].dropna()) == {"train", "val", "test"}
 

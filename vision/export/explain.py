@@ -9,6 +9,7 @@ maps are interleaved (shift-and-stitch: Long et al. 2015, arXiv:1411.4038, secti
 """
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -37,26 +38,19 @@ class ExplainModel(nn.Module):
         self.step = stride // 2 if stride >= 2 * CELL_PX else stride
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        pixels = self.normalise(images)
-        features = self.features(pixels)
-        pooled = features.mean(dim=(2, 3))
+        views = self._views(self.normalise(images))
+        # One pass over all of them: the network stands in the graph once.
+        maps = self.features(views.flatten(0, 1)).unflatten(0, (len(views), -1))
+        pooled = maps[0].mean(dim=(2, 3))
         jacobian = head_jacobian(self.head, pooled)
-        heat = heatmaps(features, jacobian)
-        if self.step < self.stride:
-            heat = self._stitched(pixels, jacobian, heat)
+        heat = _stitched([heatmaps(features, jacobian) for features in maps])
         places = self._places(heat.shape[-1], images.shape[1]).to(heat)
         return self.head(pooled), torch.einsum("gh,nkhw,fw->nkgf", places, heat, places)
 
-    def _stitched(self, pixels: Tensor, jacobian: Tensor, heat: Tensor) -> Tensor:
-        """heat [N, K, h, h] of the image as it lies -> [N, K, 2h, 2h] with those of the image moved in between."""
-        rows = []
-        for down in (0, self.step):
-            moved = [
-                heat if not down and not right else heatmaps(self.features(_moved(pixels, down, right)), jacobian)
-                for right in (0, self.step)
-            ]
-            rows.append(torch.stack(moved, dim=-1).flatten(3))
-        return torch.stack(rows, dim=3).flatten(2, 3)
+    def _views(self, pixels: Tensor) -> Tensor:
+        """[V, N, C, S, S]: the images as they lie and, where the map is coarse, moved by half its stride: right, down, both."""
+        offsets = (0, self.step) if self.step < self.stride else (0,)
+        return torch.stack([_moved(pixels, down, right) for down in offsets for right in offsets])
 
     def _places(self, units: int, side_px: int) -> Tensor:
         """[g, units]: linear interpolation from the units' places in the image to the middles of g cells over it."""
@@ -73,6 +67,14 @@ def explain_model(served: ServedModel) -> ExplainModel:
     with torch.no_grad():
         stride = PROBE_PX // network.backbone(probe).shape[-1]
     return ExplainModel(served.normalise, network.backbone, network.head, stride)
+
+
+def _stitched(heat: Sequence[Tensor]) -> Tensor:
+    """One [N, K, h, h] as it is; of four views [N, K, 2h, 2h], with those of the moved images in between."""
+    if len(heat) == 1:
+        return heat[0]
+    above, below = (torch.stack(tuple(row), dim=-1).flatten(3) for row in (heat[:2], heat[2:]))
+    return torch.stack((above, below), dim=3).flatten(2, 3)
 
 
 def _moved(pixels: Tensor, down: int, right: int) -> Tensor:
