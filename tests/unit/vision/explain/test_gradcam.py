@@ -47,7 +47,8 @@ def test_closed_form_equals_autograd(arch, head):
     pixels = served.normalise(images)
     with torch.no_grad():
         logits, _ = explain_model(served)(images)
-        torch.testing.assert_close(logits, served(images)[0])
+        # A batch of four views sums in another order than one of one.
+        torch.testing.assert_close(logits, served(images)[0], atol=1e-4, rtol=1e-3)
         features = model.feature_map(pixels)
         found = heatmaps(features, head_jacobian(model.head, features.mean(dim=(2, 3))))
     wanted = autograd_heatmaps(model, pixels)
