@@ -16,6 +16,8 @@ QUIET = {
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
     "GX_ANALYTICS_ENABLED": "false",
     "BENTOML_DO_NOT_TRACK": "True",
+    # A flow's temporary server: what it tries again by itself (SQLite that is locked for a moment) is no news to a user.
+    "PREFECT_LOGGING_SERVER_LEVEL": "CRITICAL",
     "DVC_NO_ANALYTICS": "1",
     "GIT_PYTHON_REFRESH": "quiet",
     "TQDM_MININTERVAL": "1",

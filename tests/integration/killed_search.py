@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tasks.environment import prepare
 from tasks.ingest import Dataset
+from tasks.pretrain import Start
 from tasks.run import open_run
 from tasks.stages import StageResult
 from tasks.tune import _tune
@@ -22,7 +23,7 @@ def search(system, cache):
         dvc_md5="0" * 32, commit="0" * 40, files=80, labels=LABELS, counts=dict.fromkeys(LABELS, 40), seconds=0.0
     )
     images = StageResult(stage="cache", key="c" * 64, folder=Path(cache), made={}, seconds=0.0, reused=True)
-    return run, _tune.__wrapped__(run, dataset, images, None)
+    return run, _tune.__wrapped__(run, dataset, images, Start())
 
 
 if __name__ == "__main__":
