@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import Any
 
 from tasks.ingest import Dataset
-from tasks.pretrain import PATIENCE, Start
+from tasks.pretrain import Start
 from tasks.run import Run
 from tasks.stage_task import stage_task
-from tasks.stages import StagePlan, StageResult, run_stage
-from tasks.train import SOURCE, weights_sha
+from tasks.stages import StageResult, run_stage
+from tasks.train import train_plan
 
 BATCHES = 4
 
@@ -19,17 +19,7 @@ def pace(run: Run, dataset: Dataset, cache: StageResult, start: Start) -> StageR
 
     Measured once and kept: a budget that is made of it must come to the same training each time.
     """
-    config = run.config
-    plan = StagePlan(
-        stage="pace",
-        section={
-            "kind": config.kind,
-            "model": config.model.model_dump(mode="json"),
-            "training": config.training.model_dump(mode="json", exclude=PATIENCE),
-        },
-        inputs={"cache": cache.key, "labels": list(dataset.labels), "weights": weights_sha(run, start)},
-        roots=(*SOURCE, f"vision.kinds.{config.kind}", f"vision.kinds.{config.kind}_learning"),
-    )
+    plan = train_plan(run, dataset, cache, start).model_copy(update={"stage": "pace", "resumable": False})
     return run_stage(run.stages, plan, lambda folder: _measure(run, dataset, cache, start.backbone, folder))
 
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 from configs.schema import config_sha
 from configs.tuning import overridden
 from tasks.ingest import Dataset
-from tasks.pretrain import PATIENCE, Start
+from tasks.pretrain import Start
 from tasks.ray_session import ensure_ray
 from tasks.run import Run, Tuned
 from tasks.stage_task import stage_task
 from tasks.stages import StagePlan, StageResult, run_stage
-from tasks.train import SOURCE, weights_sha
+from tasks.train import train_plan
 from tasks.training_record import open_stage_run
 from vision.errors import UserError
 
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 PICTURE = "trials.png"
 TABLE = "trials.csv"
-SOURCES = (*SOURCE, "vision.training.shorten", "configs.tuning")
+SOURCES = ("vision.training.shorten", "configs.tuning")
+"""What a search is made from beside a training."""
 
 
 def tune(run: Run, dataset: Dataset, cache: StageResult, start: Start) -> Run:
@@ -67,19 +68,10 @@ def _tune(run: Run, dataset: Dataset, cache: StageResult, start: Start) -> Stage
 
 
 def _plan(run: Run, dataset: Dataset, cache: StageResult, start: Start) -> StagePlan:
-    config = run.config
-    return StagePlan(
-        stage="tune",
-        section={
-            "kind": config.kind,
-            "model": config.model.model_dump(mode="json"),
-            "training": config.training.model_dump(mode="json", exclude=PATIENCE),
-            "tuning": config.tuning.model_dump(mode="json"),
-        },
-        inputs={"cache": cache.key, "labels": list(dataset.labels), "weights": weights_sha(run, start)},
-        roots=(*SOURCES, f"vision.kinds.{config.kind}", f"vision.kinds.{config.kind}_learning"),
-        resumable=True,
-    )
+    """A search is decided by all that a training is decided by, and by what it may try."""
+    plan = train_plan(run, dataset, cache, start)
+    section = {**plan.section, "tuning": run.config.tuning.model_dump(mode="json")}
+    return plan.model_copy(update={"stage": "tune", "section": section, "roots": (*plan.roots, *SOURCES)})
 
 
 def _with_values(run: Run, stage: str, values: dict[str, Any], parts: tuple[dict[str, Any], ...] = ()) -> Run:
