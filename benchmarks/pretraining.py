@@ -18,8 +18,8 @@ import numpy as np
 from benchmarks.pretraining_page import summary, write_page
 from configs.load import load_system, settings
 from configs.schema import SystemConfig, config_sha
+from tasks.cluster.session import ensure_ray
 from tasks.environment import prepare
-from tasks.ray_session import ensure_ray
 
 SPLIT = {"train": 0.6, "val": 0.1, "test": 0.3}
 """More to test on than a system keeps: the interval is what the question hangs on."""
@@ -134,8 +134,8 @@ def make_data(config: SystemConfig, asked: Asked) -> None:
 
 def pretrained(config: SystemConfig, asked: Asked) -> tuple[Path, dict[str, float]]:
     """The backbone, and what it cost."""
-    from tasks.pretrain import BACKBONE, keep_backbone, pretraining_job, pretraining_system
-    from tasks.ray_train import train_on_ray
+    from tasks.cluster.train import train_on_ray
+    from tasks.training.pretrain import BACKBONE, keep_backbone, pretraining_job, pretraining_system
 
     folder = asked.work / f"pretrain_{config_sha(config)[:12]}"
     job = pretraining_job(pretraining_system(config), labels_of(asked), asked.work / "cache")
@@ -157,8 +157,8 @@ def both_arms(asked: Asked, seed: int, share: float, backbone: Path) -> dict[str
 
 def arm(name: str, config: SystemConfig, asked: Asked, backbone: Path | None) -> tuple[dict[str, float], Any]:
     """Trains one arm and judges it on the test split: figures, and one row an image."""
-    from tasks.ray_train import train_on_ray
-    from tasks.training_start import TrainJob, build_model, labelled_images
+    from tasks.cluster.train import train_on_ray
+    from tasks.training.start import TrainJob, build_model, labelled_images
     from vision.data.cache import ImageCache
     from vision.models.network import load_model
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from bentos.access_keys import KeyFile, change_keys, keys_file, new_key
+from bentos.access.keys import KeyFile, change_keys, keys_file, new_key
 
 PER_MINUTE = 10_000_000
 

@@ -89,7 +89,7 @@ def _parts(arch: str, folder: Path, images: list[bytes], labels: list[str]) -> P
 
 
 def _quantised(folder: Path, images: list[bytes], spec: Spec, config: ExportConfig) -> Int8:
-    """Makes `folder/model.int8.onnx` and says whether it may be used, as `tasks.export_int8` does for a system."""
+    """Makes `folder/model.int8.onnx` and says whether it may be used, as `tasks.packaging.export_int8` does for a system."""
     from vision.export.int8 import quantise
     from vision.export.int8_gate import HeldBack, judge_int8
     from vision.export.runtime import onnx_run

@@ -21,8 +21,8 @@ import pandas as pd
 
 from benchmarks.plain_loops import Speed, cached_loop, decoding_loop
 from configs.load import load_system
+from tasks.cluster.session import ensure_ray
 from tasks.environment import prepare
-from tasks.ray_session import ensure_ray
 
 IMAGES_PER_CLASS = 120
 EPOCHS = 3
@@ -99,8 +99,8 @@ def ray_path(folder: Path, cache: Path, config, labels) -> tuple[Speed, float, b
     """Speed, seconds that are not epochs (Ray's start, the probe, checkpoints, writing), and whether it used bf16."""
     import ray
 
-    from tasks.ray_train import train_on_ray
-    from tasks.training_start import TrainJob
+    from tasks.cluster.train import train_on_ray
+    from tasks.training.start import TrainJob
     from vision.data.cache import ImageCache
 
     start = time.perf_counter()

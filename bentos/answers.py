@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from uuid6 import uuid7
 
-from bentos.batch import Batched
-from bentos.decoder import Decoded
+from bentos.batching.batch import Batched
+from bentos.batching.decoder import Decoded
+from bentos.batching.lane import Lane
 from bentos.hooks import Asked
-from bentos.lane import Lane
 
 Prediction = dict[str, Any]
-"""JSON-able; `bentos.schemas.Prediction` says what is in it."""
+"""JSON-able; `bentos.http.schemas.Prediction` says what is in it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,15 +8,15 @@ from anyio import to_thread
 from starlette.requests import Request
 from starlette.responses import Response
 
-from bentos.failures import Failures
-from bentos.feedback import FeedbackDesk
+from bentos.http.feedback import FeedbackDesk
+from bentos.http.schemas import Challenger, Health, ModelVersion, ServedRelease
 from bentos.inbox import Inbox
-from bentos.meter import Meter
-from bentos.metrics import exposition, metrics
+from bentos.metrics.meter import Meter
+from bentos.metrics.names import exposition, metrics
 from bentos.predictor import Predictor
 from bentos.records import Recorder
-from bentos.schemas import Challenger, Health, ModelVersion, ServedRelease
-from bentos.takeup import TakeUp
+from bentos.releasing.failures import Failures
+from bentos.releasing.takeup import TakeUp
 from configs.paths import StatePaths
 from configs.places import places_of
 from vision.passport import Places
@@ -30,7 +30,7 @@ class Books:
     def __init__(
         self, predictor: Predictor, state: Path, files: Sequence[Path], counted: SimpleNamespace | None = None
     ) -> None:
-        """state: the state folder, which may not be there. files: `bentos.source.release_files()`.
+        """state: the state folder, which may not be there. files: `bentos.releasing.source.release_files()`.
 
         Tells the predictor to record, to count and to keep here.
         """

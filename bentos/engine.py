@@ -50,14 +50,14 @@ def make_engine(package: Package, serving: ServingConfig) -> Engine:
     if serving.precision == "int8":
         _check_int8(package, name)
     if name == "torch":
-        from bentos.engine_torch import TorchEngine
+        from bentos.engines.torch import TorchEngine
 
         return TorchEngine(package, serving.precision, serving.max_batch, threads)
     if name == "openvino":
-        from bentos.engine_openvino import OpenVinoEngine
+        from bentos.engines.openvino import OpenVinoEngine
 
         return OpenVinoEngine(package, serving.precision, threads)
-    from bentos.engine_onnxruntime import OnnxRuntimeEngine
+    from bentos.engines.onnxruntime import OnnxRuntimeEngine
 
     return OnnxRuntimeEngine(package, serving.precision, threads)
 

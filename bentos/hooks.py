@@ -11,7 +11,7 @@ from vision.failures import Failure
 class Client:
     """Who asks. key_id: of the key or the token. client_hash: as records name it. scopes: what the key allows.
 
-    address: of who has no key. It tells nobody apart where a proxy stands in front: `bentos.router` goes by the image.
+    address: of who has no key. It tells nobody apart where a proxy stands in front: `bentos.releasing.router` goes by the image.
     """
 
     key_id: str

@@ -7,13 +7,13 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import TypeVar
 
 from bentos.answers import Answered, Prediction, answer_of
-from bentos.batcher import Closed, Overloaded
-from bentos.canary import Canary
-from bentos.decoder import open_decoder
+from bentos.batching.batcher import Closed, Overloaded
+from bentos.batching.decoder import open_decoder
+from bentos.batching.lane import CANARY, CLOSE_S, Lane
 from bentos.hooks import Asked, Client, Keeper, NullObserver, NullRecorder, Observer, Recorder
-from bentos.lane import CANARY, CLOSE_S, Lane
-from bentos.router import Lanes, Router
-from bentos.shadow import Shadow
+from bentos.releasing.canary import Canary
+from bentos.releasing.router import Lanes, Router
+from bentos.releasing.shadow import Shadow
 from vision.preprocess import ImageError
 
 HEATMAP = "heatmap_png"

@@ -4,18 +4,18 @@ from typing import Any
 
 import bentoml
 
-from bentos.access_bind import bind_host, check_bind
-from bentos.access_gate import has_lock
-from bentos.access_guard import Guard, open_rules
+from bentos.access.bind import bind_host, check_bind
+from bentos.access.gate import has_lock
+from bentos.access.guard import Guard, open_rules
+from bentos.batching.lane import open_lane
 from bentos.books import Books
 from bentos.engine import ready_engine
-from bentos.http import attach, create_app
-from bentos.lane import open_lane
-from bentos.meter import Timed
+from bentos.http.app import attach, create_app
+from bentos.http.shortcut import Shortcut
+from bentos.metrics.meter import Timed
 from bentos.predictor import Predictor
+from bentos.releasing.source import find_served, find_serving, release_files, state_folder
 from bentos.resources import worker_count
-from bentos.shortcut import Shortcut
-from bentos.source import find_served, find_serving, release_files, state_folder
 from configs.serving import ServingConfig
 from vision.errors import ClearError
 

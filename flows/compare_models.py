@@ -6,16 +6,16 @@ from prefect import flow
 from prefect.states import Completed, Failed, State
 
 from flows.command import main
-from tasks.cache import cache
-from tasks.compare import compare, contend, contenders, told
-from tasks.describe import describe
-from tasks.explore import explore
-from tasks.ingest import ingest
-from tasks.ray_session import ray_session
-from tasks.report import reject
+from tasks.cluster.session import ray_session
+from tasks.data.cache import cache
+from tasks.data.describe import describe
+from tasks.data.explore import explore
+from tasks.data.ingest import ingest
+from tasks.data.split import split
+from tasks.data.validate import validate
+from tasks.evaluation.report import reject
 from tasks.run import open_run
-from tasks.split import split
-from tasks.validate import validate
+from tasks.training.compare import compare, contend, contenders, told
 
 
 @flow(name="compare-models", flow_run_name="compare-{system}", persist_result=False)

@@ -8,12 +8,12 @@ from prefect import flow
 from prefect.states import Completed, State
 
 from flows.command import main
-from tasks.assess import assess, choose_package
-from tasks.describe import describe
-from tasks.ingest import checkout, data_version, ingest
-from tasks.ray_session import ray_session
+from tasks.cluster.session import ray_session
+from tasks.data.describe import describe
+from tasks.data.ingest import checkout, data_version, ingest
+from tasks.data.split import split
+from tasks.evaluation.assess import assess, choose_package
 from tasks.run import open_run
-from tasks.split import split
 
 
 @flow(name="evaluate-model", flow_run_name="evaluate-{system}", persist_result=False)

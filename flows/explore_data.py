@@ -6,12 +6,12 @@ from prefect import flow
 from prefect.states import Completed, State
 
 from flows.command import main
-from tasks.describe import describe
-from tasks.explore import explore, told
-from tasks.ingest import ingest
-from tasks.ray_session import ray_session
+from tasks.cluster.session import ray_session
+from tasks.data.describe import describe
+from tasks.data.explore import explore, told
+from tasks.data.ingest import ingest
+from tasks.data.split import split
 from tasks.run import open_run
-from tasks.split import split
 
 
 @flow(name="explore-data", flow_run_name="explore-{system}", persist_result=False)

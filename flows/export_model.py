@@ -8,8 +8,8 @@ from prefect import flow
 from prefect.states import Completed, State
 
 from flows.command import main
-from tasks.assess import choose_package
-from tasks.export_package import PRECISIONS, export_package
+from tasks.evaluation.assess import choose_package
+from tasks.packaging.export_package import PRECISIONS, export_package
 from tasks.run import open_run
 
 

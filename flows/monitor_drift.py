@@ -7,13 +7,13 @@ from prefect.states import Completed, State
 
 from flows.command import main
 from flows.train_model import train_model
-from tasks.drift_report import publish_window
-from tasks.judge_window import judge_window
-from tasks.monitor_end import ended, trained, waiting
-from tasks.request_training import act_on, act_on_labels, count_labels, left_to_train, send_requests
+from tasks.monitoring.drift_report import publish_window
+from tasks.monitoring.end import ended, trained, waiting
+from tasks.monitoring.judge_window import judge_window
+from tasks.monitoring.request_training import act_on, act_on_labels, count_labels, left_to_train, send_requests
+from tasks.monitoring.score_estimates import score_estimates
+from tasks.monitoring.windows import read_window, tidy_records
 from tasks.run import open_run
-from tasks.score_estimates import score_estimates
-from tasks.windows import read_window, tidy_records
 
 
 @flow(name="monitor-drift", flow_run_name="monitor-{system}", persist_result=False)

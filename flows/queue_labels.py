@@ -8,8 +8,8 @@ from prefect import flow
 from prefect.states import Completed, State
 
 from flows.command import main
-from tasks.label_queue import fill_queue
-from tasks.queue_labels import take_labels
+from tasks.data.label_queue import fill_queue
+from tasks.data.queue_labels import take_labels
 from tasks.run import open_run
 
 

@@ -6,7 +6,7 @@ from prefect import flow
 from prefect.states import Completed, State
 
 from flows.command import main
-from tasks.release import NO_MODEL, current_release, decide, gather_evidence, take_step
+from tasks.releasing.step import NO_MODEL, current_release, decide, gather_evidence, take_step
 from tasks.run import open_run
 
 

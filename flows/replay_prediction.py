@@ -68,7 +68,7 @@ def _package(paths: StatePaths, record: dict, system: str) -> Package:
     sha = record["package_sha"]
     folder = paths.package(system, sha)
     if not folder.is_dir():
-        from tasks.champion import fetch_package
+        from tasks.packaging.champion import fetch_package
         from tasks.run import open_run
 
         folder = fetch_package(open_run(system, None), record["model_version"], sha)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from configs.load import settings
 from flows.command import guarded
 from tasks.environment import prepare
-from tasks.release_back import roll_back
+from tasks.releasing.back import roll_back
 from tasks.run import open_run
 from vision.edge import DONE
 

@@ -8,8 +8,8 @@ import pandas as pd
 
 from flows.command import finish, guarded
 from flows.train_model import train_model
-from tasks.bento import bento_home
 from tasks.environment import prepare
+from tasks.packaging.bento import bento_home
 from tasks.run import Run, open_run
 
 QUESTIONS = 8
@@ -49,7 +49,7 @@ def ask(run: Run, outcome: dict) -> int:
     """Serves the bento on a free port of this machine, posts test images, prints the answers; how many were right."""
     import httpx
 
-    from tasks.smoke import serving
+    from tasks.packaging.smoke import serving
 
     rows = pd.read_parquet(outcome["rows"]).sample(frac=1, random_state=0).head(QUESTIONS)
     # A state of its own: the bento answers with what it carries, and nobody takes these for a user's requests.

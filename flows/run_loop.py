@@ -15,11 +15,11 @@ from configs.paths import StatePaths
 from configs.schema import SystemConfig
 from flows.command import AGAINST, DONE, guarded
 from tasks.environment import prepare
-from tasks.loop_chapters import TRAIN_S, Scene, drift, healthy, promote, recovery, refuse_bad, retrain, trace_one
-from tasks.loop_story import Story
-from tasks.smoke import serving
-from tasks.stack import ROOT, local_stack
-from tasks.traffic import Traffic, client_tokens
+from tasks.loop.chapters import TRAIN_S, Scene, drift, healthy, promote, recovery, refuse_bad, retrain, trace_one
+from tasks.loop.stack import ROOT, local_stack
+from tasks.loop.story import Story
+from tasks.loop.traffic import Traffic, client_tokens
+from tasks.packaging.smoke import serving
 from vision.data.config import DrawnSource
 from vision.errors import UserError
 

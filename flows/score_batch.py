@@ -8,10 +8,10 @@ from prefect import flow
 from prefect.states import Completed, State
 
 from flows.command import main
-from tasks.assess import choose_package
-from tasks.ray_session import ray_session
+from tasks.cluster.session import ray_session
+from tasks.evaluation.assess import choose_package
+from tasks.packaging.score import score
 from tasks.run import open_run
-from tasks.score import score
 
 
 @flow(name="score-batch", flow_run_name="score-{system}", persist_result=False)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from configs.load import settings
 from configs.paths import StatePaths
-from tasks.history import Era, era_at, read_history
+from tasks.releasing.history import Era, era_at, read_history
 from vision.edge import DONE, guarded
 from vision.errors import UserError
 

@@ -6,26 +6,26 @@ from prefect import flow
 from prefect.states import Completed, Failed, State
 
 from flows.command import main
-from tasks.analyse import analyse
-from tasks.bento import build, smoke
-from tasks.cache import cache
-from tasks.describe import describe
-from tasks.evaluate import evaluate
-from tasks.explore import explore
-from tasks.export import export
-from tasks.gate import gate
-from tasks.ingest import ingest
-from tasks.known_training import known_training
-from tasks.pretrain import starting_weights
-from tasks.ray_session import ray_session
-from tasks.register import assign_alias, register
-from tasks.report import publish, reject
+from tasks.cluster.session import ray_session
+from tasks.data.cache import cache
+from tasks.data.describe import describe
+from tasks.data.explore import explore
+from tasks.data.ingest import ingest
+from tasks.data.split import split
+from tasks.data.validate import validate
+from tasks.evaluation.analyse import analyse
+from tasks.evaluation.evaluate import evaluate
+from tasks.evaluation.gate import gate
+from tasks.evaluation.report import publish, reject
+from tasks.monitoring.known_training import known_training
+from tasks.packaging.bento import build, smoke
+from tasks.packaging.export import export
+from tasks.packaging.register import assign_alias, register
 from tasks.run import open_run
-from tasks.split import split
-from tasks.train import train
-from tasks.trained import Trained
-from tasks.tune import tune
-from tasks.validate import validate
+from tasks.training.pretrain import starting_weights
+from tasks.training.train import train
+from tasks.training.trained import Trained
+from tasks.training.tune import tune
 
 
 @flow(name="train-model", flow_run_name="train-{system}", persist_result=False)

@@ -45,7 +45,7 @@ def prefect_server():
 def ray():
     import ray
 
-    from tasks.ray_session import ensure_ray
+    from tasks.cluster.session import ensure_ray
 
     ensure_ray(None)
     yield ray

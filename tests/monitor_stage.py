@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from configs.retraining import RetrainingConfig
 from flows.command import main
 from flows.monitor_drift import monitor_drift
-from tasks.governor import Governor
-from tasks.monitor_state import Mark, WindowVerdict
+from tasks.monitoring.governor import Governor
+from tasks.monitoring.state import Mark, WindowVerdict
 from tests.drawn_records import Served, draw_rows, release, write_package
 
 QUICK = {

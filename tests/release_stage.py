@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tasks.audit import read_audit
-from tasks.register import _set_alias
-from tasks.release import current_release, gather_evidence, take_step
-from tasks.release_change import releases
+from tasks.packaging.register import _set_alias
+from tasks.releasing.change import releases
+from tasks.releasing.step import current_release, gather_evidence, take_step
 from tasks.run import Run, open_run
 from tasks.tracking import CHALLENGER, CHAMPION, Tracker, Version, alias_version, register_version
 from tests.drawn_answers import Drawn

@@ -15,9 +15,9 @@ READER = "configs/load.py"
 STARTERS = ("tasks/", "flows/", "benchmarks/", "expectations/contract.py")
 # Reads that stay outside the settings, because the variable is another program's and only passed on, extended.
 EXCEPTIONS = {
-    ("tasks/build_bento.py", "PATH"),
-    ("tasks/bento.py", "BENTOML_HOME"),
-    ("bentos/metrics_folder.py", "VARIABLE"),
+    ("tasks/packaging/build_bento.py", "PATH"),
+    ("tasks/packaging/bento.py", "BENTOML_HOME"),
+    ("bentos/metrics/folder.py", "VARIABLE"),
 }
 # Written so that this file doesn't name them itself.
 HOSTS = re.compile(r"py[p]i\.org|python[h]osted|npm[j]s\.|proxy\.gol[a]ng|download\.py[t]orch")

@@ -72,7 +72,7 @@ def test_imports_go_one_way(folder):
         ("vision/x.py", "from ..configs import load"),
         ("tasks/x.py", "from flows.train_model import train_model"),
         ("tasks/x.py", "import bentos.service"),
-        ("bentos/x.py", "import importlib\nimportlib.import_module('tasks.ray_train')"),
+        ("bentos/x.py", "import importlib\nimportlib.import_module('tasks.cluster.train')"),
         ("expectations/x.py", "import tasks"),
     ],
 )

@@ -36,7 +36,7 @@ def server_of_requests(tmp_path_factory):
     """One server of two workers for all tests of requests."""
     from request_service import PROJECT, Service
 
-    from tasks.smoke import serving
+    from tasks.packaging.smoke import serving
 
     service = Service(tmp_path_factory)
     with serving(".", PROJECT, service.log, service.env) as running:

@@ -24,8 +24,9 @@ STAGES = (
     "build", "smoke", "assign_alias", "publish",
 )  # fmt: skip
 PRELOADED = (
-    "flows.train_model", "tasks.ray_train", "tasks.ray_data", "tasks.build_bento", "tasks.smoke", "dvc.repo", "mlflow",
-    "ray.data", "ray.train.torch", "torch", "onnxruntime", "torch.onnx", "great_expectations", "vision.evaluation.plots",
+    "flows.train_model", "tasks.cluster.train", "tasks.cluster.data", "tasks.packaging.build_bento", "tasks.packaging.smoke",
+    "dvc.repo", "mlflow", "ray.data", "ray.train.torch", "torch", "onnxruntime",
+    "torch.onnx", "great_expectations", "vision.evaluation.plots",
 )  # fmt: skip
 
 
@@ -48,38 +49,38 @@ def _stage(name: str) -> Callable[..., bool]:
 
 INSIDE = {
     "ingest: drawn, not yet in place": Point("vision.data.sources:sync_files"),
-    "ingest: in DVC, not in git": Point("tasks.datasets:git", when=lambda repo, *words: words[0] == "add"),
+    "ingest: in DVC, not in git": Point("tasks.data.datasets:git", when=lambda repo, *words: words[0] == "add"),
     "ingest: in git's index, not committed": Point(
-        "tasks.datasets:git", when=lambda repo, *words: words[0] == "commit"
+        "tasks.data.datasets:git", when=lambda repo, *words: words[0] == "commit"
     ),
-    "describe: parts, no table": Point("tasks.ray_data:join_manifests"),
+    "describe: parts, no table": Point("tasks.cluster.data:join_manifests"),
     "split: files, no record": Point("tasks.stages:_finish", when=_stage("split")),
     "validate: files, no record": Point("tasks.stages:_finish", when=_stage("validate")),
     "explore: files, no record": Point("tasks.stages:_finish", when=_stage("explore")),
-    "cache: made, not filled": Point("tasks.ray_data:_map", when=lambda work, *rest: "fill" in str(work)),
-    "train: start written, not trained": Point("tasks.ray_train:_trainer"),
+    "cache: made, not filled": Point("tasks.cluster.data:_map", when=lambda work, *rest: "fill" in str(work)),
+    "train: start written, not trained": Point("tasks.cluster.train:_trainer"),
     "train: in mid-epoch": Point(
-        "tasks.training_record:Recording.__call__", after=True, when=lambda own, record: record["epoch"] == 2
+        "tasks.training.record:Recording.__call__", after=True, when=lambda own, record: record["epoch"] == 2
     ),
-    "train: weights, no report": Point("tasks.ray_train:save_model", after=True),
-    "train: report, no record": Point("tasks.ray_train:_clear"),
+    "train: weights, no report": Point("tasks.cluster.train:save_model", after=True),
+    "train: report, no record": Point("tasks.cluster.train:_clear"),
     "evaluate: record half-written": Point(
         "pathlib:Path.replace", when=lambda partial, *rest: partial.match("evaluate/*/.stage.json.partial")
     ),
     "export: sealed, not in place": Point("vision.export.assemble:_publish"),
-    "export: package in place, no record": Point("tasks.export:_assemble", after=True),
+    "export: package in place, no record": Point("tasks.packaging.export:_assemble", after=True),
     "gate: judged, no record": Point("tasks.stages:_finish", when=_stage("gate")),
-    "register: files logged, no model": Point("tasks.register:register_version"),
+    "register: files logged, no model": Point("tasks.packaging.register:register_version"),
     "register: model, no version": Point("mlflow:MlflowClient.create_model_version"),
     "register: version, run not named": Point("mlflow:MlflowClient.create_model_version", after=True),
-    "build: in BentoML's build": Point("tasks.build_bento:_bentoml", later_s=1.0),
-    "build: built, not in the store": Point("tasks.build_bento:_publish"),
-    "build: in the store, no record": Point("tasks.build_bento:_publish", after=True),
-    "smoke: server up": Point("tasks.smoke:smoke"),
-    "assign_alias: audit row, no alias": Point("tasks.release_change:add_release", after=True),
-    "assign_alias: alias, no release": Point("tasks.release_change:write_release"),
-    "assign_alias: release written": Point("tasks.release_change:write_release", after=True),
-    "publish: page, run not closed": Point("tasks.report:_publish", after=True),
+    "build: in BentoML's build": Point("tasks.packaging.build_bento:_bentoml", later_s=1.0),
+    "build: built, not in the store": Point("tasks.packaging.build_bento:_publish"),
+    "build: in the store, no record": Point("tasks.packaging.build_bento:_publish", after=True),
+    "smoke: server up": Point("tasks.packaging.smoke:smoke"),
+    "assign_alias: audit row, no alias": Point("tasks.releasing.change:add_release", after=True),
+    "assign_alias: alias, no release": Point("tasks.releasing.change:write_release"),
+    "assign_alias: release written": Point("tasks.releasing.change:write_release", after=True),
+    "publish: page, run not closed": Point("tasks.evaluation.report:_publish", after=True),
 }
 
 
@@ -159,7 +160,7 @@ def _run(system: str, point: str | None, log: Path) -> int:
     from flows.command import main
     from flows.train_model import train_model
 
-    sys.modules["tasks.training_watch"].POLL_S = 0.05
+    sys.modules["tasks.training.watch"].POLL_S = 0.05
     if point:
         arm(point_named(point))
     return main(train_model, argv=["--system", system, "--verbose"])

@@ -19,11 +19,11 @@ from tests.monitor_stage import DARK, MonitorStage
 from vision.release import read_release
 
 POINTS = {
-    "rows chosen, not judged": Point("tasks.judge_window:find_drift"),
-    "training granted, no verdict": Point("tasks.drift_report:write_evidently"),
-    "verdict, no watermark": Point("tasks.drift_report:finish_window"),
-    "watermark, event not sent": Point("tasks.request_training:send_request"),
-    "event sent, not written down": Point("tasks.request_training:send_request", after=True),
+    "rows chosen, not judged": Point("tasks.monitoring.judge_window:find_drift"),
+    "training granted, no verdict": Point("tasks.monitoring.drift_report:write_evidently"),
+    "verdict, no watermark": Point("tasks.monitoring.drift_report:finish_window"),
+    "watermark, event not sent": Point("tasks.monitoring.request_training:send_request"),
+    "event sent, not written down": Point("tasks.monitoring.request_training:send_request", after=True),
 }
 MORE = 10
 """Records that come between two starts."""

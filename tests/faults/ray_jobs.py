@@ -30,7 +30,7 @@ def make_cache(folder: Path) -> Path:
 
 def job_for(cache: Path, **training):
     from configs.schema import SystemConfig
-    from tasks.training_start import TrainJob
+    from tasks.training.start import TrainJob
 
     stages = [
         {"name": "head", "epochs": 1, "trainable": "head", "lr": 1e-3, "warmup_epochs": 0.5},
@@ -70,7 +70,7 @@ def train_alone(cache: Path, folder: Path, workers: int) -> list[dict]:
 def _member(rank: int, cache: Path, folder: Path, workers: int) -> None:
     import torch
 
-    from tasks.training_start import START, build_model, load_or_make_start, loaders_of, plan_of
+    from tasks.training.start import START, build_model, load_or_make_start, loaders_of, plan_of
     from vision.models.network import load_model, save_model
     from vision.training.loop import fit
     from vision.training.team import current_team
@@ -109,8 +109,9 @@ def main(cache: str, folder: str, training: str) -> int:
     """Joins the cluster at RAY_ADDRESS and trains; prints a line an epoch. Exits as a command of the project does."""
     from configs.load import settings
     from flows.command import guarded
-    from tasks import ray_session, training_watch
-    from tasks.ray_train import train_on_ray
+    from tasks.cluster import session as ray_session
+    from tasks.cluster.train import train_on_ray
+    from tasks.training import watch as training_watch
 
     training_watch.POLL_S, ray_session.HEAD_LOST_S, ray_session.KNOCK_S = 0.05, 5.0, 2.0
 

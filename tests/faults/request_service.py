@@ -10,7 +10,7 @@ import httpx
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from bentos.access_keys import KeyFile, change_keys, new_key
+from bentos.access.keys import KeyFile, change_keys, new_key
 
 PROJECT = Path(__file__).resolve().parents[2]
 BODY_TIMEOUT_S = 1.5

@@ -9,8 +9,8 @@ from image_folders import refused, splits_of, take
 from odd_images import NAMES, encoded, picture, write, write_class
 
 from flows.command import DONE, MISTAKE, guarded
-from tasks.datasets import add_version, get_version
-from tasks.ingest import told
+from tasks.data.datasets import add_version, get_version
+from tasks.data.ingest import told
 from vision.data.cache import create_cache, fill_cache
 from vision.data.config import DataConfig, SplitConfig
 from vision.data.manifest import describe_files, list_images, write_manifest

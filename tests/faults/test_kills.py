@@ -18,7 +18,7 @@ from killed_flow import INSIDE, in_order
 
 from flows.command import DONE, FAULT
 from tasks.audit import read_audit
-from tasks.datasets import git
+from tasks.data.datasets import git
 from tasks.tracking import CHALLENGER, CHAMPION, Tracker, alias_version
 from vision.package import open_package
 from vision.release import read_release

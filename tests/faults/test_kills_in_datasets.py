@@ -6,7 +6,7 @@ import os
 import pytest
 import yaml
 
-from tasks.datasets import add_version, git
+from tasks.data.datasets import add_version, git
 
 LEFT = {
     "git's index.lock": lambda repo: (repo / ".git" / "index.lock").write_text(""),

@@ -13,8 +13,8 @@ from served_images import keep, keep_bytes, places, say
 from uuid6 import uuid7
 
 from flows.command import DONE, MISTAKE, guarded
-from tasks.ingest import told_conflicts
-from tasks.labels import told_labels
+from tasks.data.ingest import told_conflicts
+from tasks.data.labels import told_labels
 from vision.data.config import DataConfig
 from vision.data.label_intake import take_in
 from vision.data.label_sheet import QueueItem, read_sheet, write_sheet

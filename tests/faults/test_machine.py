@@ -151,7 +151,7 @@ def test_two_flows_of_one_system_at_once(tiny, shared_state, tracker, capfd, bef
 
 
 def test_a_champion_changed_by_one_byte_is_not_measured_and_not_served(tiny, shared_state, capfd, fault):
-    from bentos.source import open_served
+    from bentos.releasing.source import open_served
 
     whole = package(shared_state)
     copy = shutil.copytree(whole, shared_state / "copy")
@@ -177,7 +177,7 @@ def test_a_registry_that_knows_nothing_while_the_clock_is_set_back(
     tiny, shared_state, capfd, caplog, monkeypatch, fault
 ):
     """As after a lost mlflow.db. Nothing that counts goes by the clock: rows and releases have numbers, stages have keys."""
-    for module in ("tasks.audit", "tasks.stages", "tasks.restore", "vision.release"):
+    for module in ("tasks.audit", "tasks.stages", "tasks.releasing.restore", "vision.release"):
         monkeypatch.setattr(f"{module}.datetime", EarlierClock)
     release = read_release(shared_state / "systems/tiny/release.json")
     made = stages(shared_state)
@@ -190,7 +190,7 @@ def test_a_registry_that_knows_nothing_while_the_clock_is_set_back(
     assert [row["no"] for row in rows] == [1, 2] and rows[1]["at"].startswith("2001") and rows[1]["at"] < rows[0]["at"]
     run = tracker().client.get_run(alias_version(tracker(), CHAMPION).run_id)
     assert tracker().client.list_artifacts(run.info.run_id, f"package/{release.champion.package_sha}")
-    (warning,) = (record.getMessage() for record in caplog.records if record.name == "tasks.restore")
+    (warning,) = (record.getMessage() for record in caplog.records if record.name == "tasks.releasing.restore")
     kept = "the released package is champion again, in its old place; no stage ran again"
     also = (shared_state,)
     fault.saw(

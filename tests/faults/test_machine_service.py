@@ -4,10 +4,10 @@ import pytest
 from disks import mounted, needs_mounts, needs_read_only, read_only
 from prometheus_client import CollectorRegistry
 
-from bentos.access import main
-from bentos.access_keys import KeyRing
+from bentos.access.__main__ import main
+from bentos.access.keys import KeyRing
 from bentos.inbox import Inbox
-from bentos.metrics import create, exposition
+from bentos.metrics.names import create, exposition
 from vision.edge import DONE, FAULT
 
 KEPT = "the keys that were there still open; no new one is shown"

@@ -12,7 +12,7 @@ import pytest
 from disks import locked
 from state_folder import EarlierClock, flip
 
-import tasks.request_training
+import tasks.monitoring.request_training
 import tasks.services
 from flows.command import DONE, FAULT
 from tests.drawn_records import draw_rows, write_package
@@ -131,7 +131,7 @@ def test_a_reference_that_is_missing_or_damaged(stage, run, fault):
 def test_a_clock_that_goes_back_grants_no_second_training(stage, run, fault, monkeypatch):
     stage.served.write(110, DARK)
     assert run()[0] == DONE
-    monkeypatch.setattr(tasks.request_training, "datetime", EarlierClock)
+    monkeypatch.setattr(tasks.monitoring.request_training, "datetime", EarlierClock)
     for _ in range(2):
         stage.served.write(110, DARK)
         code, out, _ = run("retraining.lease_h=0.000001")

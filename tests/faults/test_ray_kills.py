@@ -13,9 +13,10 @@ from PIL import Image
 from ray_jobs import EPOCHS, job_for, learned, make_cache, same_weights, train_alone
 
 from flows.command import guarded
-from tasks import ray_data, training_watch
-from tasks.ray_train import train_on_ray
-from tasks.training_watch import read_records
+from tasks.cluster import data as ray_data
+from tasks.cluster.train import train_on_ray
+from tasks.training import watch as training_watch
+from tasks.training.watch import read_records
 from vision.data.cache import IMAGES, create_cache, fill_cache
 from vision.data.manifest import describe_files, list_images, write_manifest
 from vision.package import InputSpec

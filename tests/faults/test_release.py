@@ -7,12 +7,12 @@ from disks import locked
 from state_folder import EarlierClock, flip
 
 import flows.rollback_release as rollback_release
-import tasks.release
-import tasks.release_change
+import tasks.releasing.change
+import tasks.releasing.step
 import tasks.services
 from flows.command import DONE, FAULT, MISTAKE, main
 from flows.release_model import release_model
-from tasks.release import current_release, gather_evidence
+from tasks.releasing.step import current_release, gather_evidence
 from tests.drawn_answers import Nature
 from tests.release_stage import ReleaseStage, take
 from vision.release import moved
@@ -68,7 +68,7 @@ def test_a_registry_that_does_not_answer(stage, capfd, monkeypatch, fault):
 @pytest.mark.system  # MLflow tries a locked database again for half a minute
 def test_a_registry_that_goes_away_during_a_promotion(stage, capfd, monkeypatch, fault):
     stage.drawn().canary(70)
-    real = tasks.release_change.add_release
+    real = tasks.releasing.change.add_release
     database = stage.run.state.mlflow_db
     monkeypatch.setenv("VISIONOPS_MLFLOW_URI", f"sqlite:///{database}?timeout=0.2")  # MLflow's own 5 s, some times over
     with locked_after(monkeypatch, real, database):
@@ -99,7 +99,7 @@ def locked_after(monkeypatch, real, database):
         held.enter_context(locked(database))
 
     patch = held.enter_context(monkeypatch.context())
-    patch.setattr(tasks.release_change, "add_release", then_lock)
+    patch.setattr(tasks.releasing.change, "add_release", then_lock)
     return held
 
 
@@ -147,7 +147,13 @@ def test_a_release_file_that_is_damaged(stage, capfd, fault):
 
 def test_a_clock_that_is_set_back(stage, monkeypatch, fault):
     stage.drawn().canary(20)
-    for module in ("tasks.release", "tasks.audit", "tasks.releases_table", "vision.release", "tasks.release_status"):
+    for module in (
+        "tasks.releasing.step",
+        "tasks.audit",
+        "tasks.releasing.table",
+        "vision.release",
+        "tasks.releasing.status",
+    ):
         monkeypatch.setattr(f"{module}.datetime", EarlierClock)
     release = current_release.fn(stage.run)
     evidence = gather_evidence.fn(stage.run, release)

@@ -9,10 +9,10 @@ from threading import Barrier, Thread
 
 import pytest
 
-import tasks.release
-import tasks.release_change
+import tasks.releasing.change
+import tasks.releasing.step
 from flows.command import DONE
-from tasks.release import current_release, gather_evidence, take_step
+from tasks.releasing.step import current_release, gather_evidence, take_step
 from tests.release_stage import take
 from vision.rollout import Step
 
@@ -40,7 +40,7 @@ POINTS = {
 @pytest.mark.parametrize("point", POINTS)
 def test_a_promotion_that_dies_half_way_is_finished_by_the_next_step(stage, point, monkeypatch, fault):
     name, after = POINTS[point]
-    module = tasks.release if name == "write_status" else tasks.release_change
+    module = tasks.releasing.step if name == "write_status" else tasks.releasing.change
     real = getattr(module, name)
     with monkeypatch.context() as patch, pytest.raises(Crash):
         patch.setattr(module, name, lambda *words: crash(real(*words)) if after else crash())
@@ -59,8 +59,8 @@ def test_a_promotion_that_dies_half_way_is_finished_by_the_next_step(stage, poin
 
 KILLED = """
 import os, signal, sys
-import tasks.release_change as change
-from tasks.release import current_release, gather_evidence, take_step
+import tasks.releasing.change as change
+from tasks.releasing.step import current_release, gather_evidence, take_step
 from tasks.run import open_run
 from vision.rollout import Step
 change.write_release = lambda *words: os.kill(os.getpid(), signal.SIGKILL)

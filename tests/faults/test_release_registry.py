@@ -7,12 +7,12 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 import flows.rollback_release as rollback_release
-import tasks.release_back
-import tasks.release_change
+import tasks.releasing.back
+import tasks.releasing.change
 from flows.command import AGAINST, DONE
-from tasks.release import current_release
-from tasks.release_back import roll_back
-from tasks.releases_table import read_releases
+from tasks.releasing.back import roll_back
+from tasks.releasing.step import current_release
+from tasks.releasing.table import read_releases
 from tests.release_stage import take
 from vision.rollout import Step
 
@@ -56,7 +56,7 @@ def registry_gone(monkeypatch, last: int, done: bool = False):
     with monkeypatch.context() as patch:
         for name in CALLS:
             patch.setattr(MlflowClient, name, gone.around(getattr(MlflowClient, name)))
-        patch.setattr(tasks.release_change, "add_release", gone.after_rows(tasks.release_change.add_release))
+        patch.setattr(tasks.releasing.change, "add_release", gone.after_rows(tasks.releasing.change.add_release))
         yield gone
 
 
@@ -114,7 +114,7 @@ def test_a_promotion_cut_short_and_then_taken_back_without_the_registry_leaves_n
         take(stage, PROMOTE)
     assert stage.aliases() == (2, 2) and stage.release.mode == "canary"
     with monkeypatch.context() as patch:
-        patch.setattr(tasks.release_back, "settle", away)
+        patch.setattr(tasks.releasing.back, "settle", away)
         roll_back(stage.run, None)
     assert (stage.release.mode, stage.aliases()) == ("single", (2, 2))
     current_release.fn(stage.run)

@@ -11,7 +11,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from request_service import PLENTY, PROJECT, image_file
 
-from tasks.smoke import serving
+from tasks.packaging.smoke import serving
 from vision.errors import MachineError
 
 pytestmark = pytest.mark.slow
@@ -157,7 +157,7 @@ def test_no_key_and_no_image_stand_in_the_log(service, fault):
 def test_a_server_for_everybody_without_a_key(server_of_requests, tmp_path, fault):
     env = {"VISIONOPS_STATE": str(server_of_requests.state), "VISIONOPS_SYSTEM": "quickstart"}
     with pytest.MonkeyPatch.context() as patch, pytest.raises(MachineError) as caught:
-        patch.setattr("tasks.smoke.HOST", "0.0.0.0")
+        patch.setattr("tasks.packaging.smoke.HOST", "0.0.0.0")
         with serving(".", PROJECT, tmp_path / "serve.log", env):
             pass
     assert "Traceback" not in (tmp_path / "serve.log").read_text()

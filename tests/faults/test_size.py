@@ -10,13 +10,13 @@ import pandas as pd
 import pytest
 
 from expectations.contract import check_contract
-from tasks.cache import cache
-from tasks.describe import describe
-from tasks.evaluate import evaluate
-from tasks.explore import explore
-from tasks.ingest import ingest
+from tasks.data.cache import cache
+from tasks.data.describe import describe
+from tasks.data.explore import explore
+from tasks.data.ingest import ingest
+from tasks.data.split import SPLITS, split
+from tasks.evaluation.evaluate import evaluate
 from tasks.run import open_run
-from tasks.split import SPLITS, split
 from tasks.stages import StagePlan, run_stage, write_json
 
 KIB_AN_IMAGE = 10
@@ -30,7 +30,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray", "shared_state")]
 
 def train_once(run, dataset, images):
     """One epoch of the training loop in this process, where its allocations can be traced."""
-    from tasks.training_start import TrainJob, build_model, load_or_make_start, loaders_of, plan_of
+    from tasks.training.start import TrainJob, build_model, load_or_make_start, loaders_of, plan_of
     from vision.models.network import save_model
     from vision.training.loop import fit
 

@@ -6,12 +6,12 @@ VISIONOPS_STATE is where its store and MLflow's database lie. It runs the stage 
 import sys
 from pathlib import Path
 
+from tasks.data.ingest import Dataset
 from tasks.environment import prepare
-from tasks.ingest import Dataset
-from tasks.pretrain import Start
 from tasks.run import open_run
 from tasks.stages import StageResult
-from tasks.tune import _tune
+from tasks.training.pretrain import Start
+from tasks.training.tune import _tune
 
 LABELS = ("dark", "light")
 

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from configs.retraining import RetrainingConfig
-from tasks.governor import Governor
+from tasks.monitoring.governor import Governor
 from tests.drawn_records import serve_drifted
 
 pytestmark = pytest.mark.slow

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from configs.schema import SystemConfig
-from tasks.ray_train import TrainJob, train_on_ray
+from tasks.cluster.train import TrainJob, train_on_ray
 from vision.errors import UserError
 from vision.package import InputSpec
 

@@ -7,7 +7,7 @@ import pytest
 import flows.rollback_release as rollback_release
 from flows.command import AGAINST, DONE, FAULT, MISTAKE, main
 from flows.release_model import release_model
-from tasks.release_change import releases
+from tasks.releasing.change import releases
 from tests.drawn_answers import Nature
 from tests.release_stage import ReleaseStage, own_state
 

@@ -22,7 +22,7 @@ from flows.queue_labels import options as queue_options
 from flows.queue_labels import queue_labels
 from flows.train_model import train_model
 from tasks.audit import read_audit
-from tasks.governor import Governor
+from tasks.monitoring.governor import Governor
 from tasks.tracking import CHALLENGER, CHAMPION, Tracker, alias_version
 from tests.drawn_records import serve_drifted
 from vision.data.config import DrawnSource
@@ -164,7 +164,7 @@ def test_the_champion_is_measured_again_on_its_data(tiny, shared_state, capsys):
 
 
 def test_an_alarm_with_no_server_trains_here_and_now(tiny, shared_state, tracker, capsys, monkeypatch):
-    monkeypatch.setattr("tasks.request_training.has_server", lambda: False)
+    monkeypatch.setattr("tasks.monitoring.request_training.has_server", lambda: False)
     known = versions(tracker)
     for _ in range(2):
         serve_drifted(shared_state / "systems" / "tiny", copies=8)

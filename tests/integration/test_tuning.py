@@ -14,8 +14,8 @@ import pandas as pd
 import pytest
 
 from tasks.run import open_run
-from tasks.trained import _tuning
-from tasks.tune import _with_values
+from tasks.training.trained import _tuning
+from tasks.training.tune import _with_values
 from tests.integration.killed_search import search
 from vision.package import InputSpec
 

@@ -5,7 +5,7 @@ import threading
 
 import numpy as np
 
-from bentos.batcher import Batcher
+from bentos.batching.batcher import Batcher
 
 PATIENCE_S = 10
 

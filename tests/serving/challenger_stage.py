@@ -11,13 +11,13 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 from starlette.testclient import TestClient
 
+from bentos.batching.lane import Lane, open_lane
 from bentos.books import Books
 from bentos.hooks import Asked, Client
-from bentos.http import attach, create_app
-from bentos.lane import Lane, open_lane
-from bentos.metrics import create
+from bentos.http.app import attach, create_app
+from bentos.metrics.names import create
 from bentos.predictor import Predictor
-from bentos.source import open_served
+from bentos.releasing.source import open_served
 from vision.export.assemble import assemble_package
 from vision.export.golden import write_golden
 from vision.export.onnx import export_onnx

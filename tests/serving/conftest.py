@@ -174,12 +174,12 @@ def worker(state: Path, tmp_path_factory):
     from prometheus_client import CollectorRegistry
     from starlette.testclient import TestClient
 
+    from bentos.batching.lane import open_lane
     from bentos.books import Books
-    from bentos.http import attach, create_app
-    from bentos.lane import open_lane
-    from bentos.metrics import create
+    from bentos.http.app import attach, create_app
+    from bentos.metrics.names import create
     from bentos.predictor import Predictor
-    from bentos.source import open_served
+    from bentos.releasing.source import open_served
 
     own = tmp_path_factory.mktemp("worker") / "state"
     shutil.copytree(state, own)
@@ -210,7 +210,7 @@ class Live:
 @pytest.fixture(scope="session")
 def live(state: Path, tmp_path_factory):
     """Shared by all modules that need nothing but a server; who changes its release changes it back."""
-    from tasks.smoke import serving
+    from tasks.packaging.smoke import serving
 
     folder = tmp_path_factory.mktemp("live")
     shutil.copytree(state, folder / "state")

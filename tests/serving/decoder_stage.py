@@ -2,8 +2,8 @@
 
 import asyncio
 
-from bentos.batcher import Batcher
-from bentos.decoder import Decoder
+from bentos.batching.batcher import Batcher
+from bentos.batching.decoder import Decoder
 from tests.serving.batcher_stage import PATIENCE_S
 from vision.package import InputSpec
 

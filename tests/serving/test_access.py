@@ -11,12 +11,12 @@ from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from bentos.access_gate import Gate
-from bentos.access_guard import Guard, Rules
-from bentos.access_keys import KeyFile, KeyRing, change_keys, new_key
-from bentos.access_token import TokenVerifier
-from bentos.limits_rate import RateLimiter
-from bentos.problems import Refused
+from bentos.access.gate import Gate
+from bentos.access.guard import Guard, Rules
+from bentos.access.keys import KeyFile, KeyRing, change_keys, new_key
+from bentos.access.token import TokenVerifier
+from bentos.http.problems import Refused
+from bentos.limits.rate import RateLimiter
 from configs.access import TokenConfig
 
 SECRET = "0123456789abcdef" * 4
@@ -125,7 +125,7 @@ def test_no_key_and_a_wrong_one_are_told_how(service):
 
 
 def test_a_key_made_while_running_ends_the_open_door(service, monkeypatch):
-    monkeypatch.setattr("bentos.access_keys.LOOK_S", 0.0)
+    monkeypatch.setattr("bentos.access.keys.LOOK_S", 0.0)
     client = service.client()
     assert client.post("/predict").status_code == 200
     text = service.key("predict")

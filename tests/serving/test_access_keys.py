@@ -8,10 +8,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-import bentos.source
-from bentos.access import main
-from bentos.access_keys import KeyFile, KeyRing, WatchedFile, change_keys, keys_file, new_key, read_keys
-from bentos.source import find_served
+import bentos.releasing.source
+from bentos.access.__main__ import main
+from bentos.access.keys import KeyFile, KeyRing, WatchedFile, change_keys, keys_file, new_key, read_keys
+from bentos.releasing.source import find_served
 from vision.errors import UserError
 from vision.release import ReleasedModel, first_release, write_release
 
@@ -24,7 +24,7 @@ def path(tmp_path):
 @pytest.fixture
 def impatient(monkeypatch):
     """A changed file is seen at once, not half a second later."""
-    monkeypatch.setattr("bentos.access_keys.LOOK_S", 0.0)
+    monkeypatch.setattr("bentos.access.keys.LOOK_S", 0.0)
 
 
 def command(path, *words) -> int:
@@ -167,7 +167,9 @@ def test_a_file_that_comes_and_goes_is_a_change(path, impatient):
 def test_in_a_bento_the_command_writes_where_the_service_reads(made, tmp_path, monkeypatch, capsys):
     """Its package says which system it is, whatever the environment's default."""
     shutil.copytree(made.package.folder, tmp_path / "bento" / "package")
-    monkeypatch.setattr(bentos.source, "__file__", str(tmp_path / "bento" / "bentos" / "source.py"))
+    monkeypatch.setattr(
+        bentos.releasing.source, "__file__", str(tmp_path / "bento" / "bentos" / "releasing" / "source.py")
+    )
     monkeypatch.setenv("VISIONOPS_STATE", str(tmp_path))
     monkeypatch.setenv("VISIONOPS_SYSTEM", "another")
     system, sha = tmp_path / "systems" / "quickstart", made.package.package_sha

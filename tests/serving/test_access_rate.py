@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bentos.limits_rate import RateLimiter, Ring
+from bentos.limits.rate import RateLimiter, Ring
 from vision.errors import MachineError
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -14,7 +14,7 @@ MINUTE_MS = 60_000
 WORKER = """
 import sys
 from pathlib import Path
-from bentos.limits_rate import RateLimiter
+from bentos.limits.rate import RateLimiter
 limiter = RateLimiter(Path(sys.argv[1]))
 print("ready", flush=True)
 sys.stdin.readline()
@@ -114,7 +114,7 @@ def test_no_key_stands_in_the_folder(limiter, tmp_path):
 
 
 def test_rings_that_are_not_used_are_closed(limiter, monkeypatch):
-    monkeypatch.setattr("bentos.limits_rate.OPEN_RINGS", 3)
+    monkeypatch.setattr("bentos.limits.rate.OPEN_RINGS", 3)
     for number in range(9):
         assert allowed(limiter, f"client {number}", 2, times=3) == 2
     assert len(limiter._rings) == 3

@@ -5,11 +5,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from bentos.access_bind import check_bind, is_loopback
-from bentos.access_gate import ANONYMOUS_SCOPES
-from bentos.access_guard import Guard
-from bentos.access_scopes import OPEN, SCOPES, scope_of
-from bentos.http import create_app
+from bentos.access.bind import check_bind, is_loopback
+from bentos.access.gate import ANONYMOUS_SCOPES
+from bentos.access.guard import Guard
+from bentos.access.scopes import OPEN, SCOPES, scope_of
+from bentos.http.app import create_app
 from configs.access import AccessConfig
 from vision.errors import UserError
 

@@ -9,7 +9,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
-from bentos.access_token import TokenRefused, TokenVerifier
+from bentos.access.token import TokenRefused, TokenVerifier
 from configs.access import TokenConfig
 from vision.errors import UserError
 
@@ -160,7 +160,7 @@ def test_a_remembered_token_expires_all_the_same(eddsa, monkeypatch):
     token = jwt.encode(claims(), private, "EdDSA")
     assert verifier.verify(token)
     late = time.time() + 75
-    monkeypatch.setattr("bentos.access_token.time.time", lambda: late)
+    monkeypatch.setattr("bentos.access.token.time.time", lambda: late)
     assert "expired" in refused(verifier, token)
 
 

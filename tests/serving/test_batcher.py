@@ -5,7 +5,7 @@ import asyncio
 import numpy as np
 import pytest
 
-from bentos.batcher import Batcher
+from bentos.batching.batcher import Batcher
 from tests.serving.batcher_stage import Engine, behind_a_running_batch, image, number_of, play
 
 

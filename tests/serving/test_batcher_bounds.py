@@ -9,8 +9,8 @@ import weakref
 import numpy as np
 import pytest
 
-from bentos.batch import AT_ONCE
-from bentos.batcher import Batcher, Closed, Overloaded
+from bentos.batching.batch import AT_ONCE
+from bentos.batching.batcher import Batcher, Closed, Overloaded
 from tests.serving.batcher_stage import Engine, behind_a_running_batch, image, number_of, play
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tasks.build_bento import bento_folder, build_bento, stored_labels
-from tasks.smoke import serving, smoke
+from tasks.packaging.build_bento import bento_folder, build_bento, stored_labels
+from tasks.packaging.smoke import serving, smoke
 from vision.errors import MachineError, UserError
 from vision.package import seal_package
 

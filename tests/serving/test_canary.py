@@ -4,9 +4,9 @@ import threading
 
 import pytest
 
-from bentos.batcher import Overloaded
-from bentos.canary import Canary
-from bentos.lane import CANARY, CHAMPION, Lane
+from bentos.batching.batcher import Overloaded
+from bentos.batching.lane import CANARY, CHAMPION, Lane
+from bentos.releasing.canary import Canary
 from tests.serving.challenger_stage import Stage, another, client, of_canary, playing
 from vision.preprocess import ImageError
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import bentos.decoder
-from bentos.decoder import ENGINE_BYTES, LARGE_PIXELS, Sampler
+import bentos.batching.decoder
+from bentos.batching.decoder import ENGINE_BYTES, LARGE_PIXELS, Sampler
 from tests.serving.batcher_stage import PATIENCE_S, Engine
 from tests.serving.decoder_stage import INPUT, Stage, asked_together, play
 from vision.preprocess import ImageError, open_header, preprocess
@@ -38,7 +38,7 @@ def threads(monkeypatch) -> list[str]:
         seen.append(threading.current_thread().name)
         return open_header(*args)
 
-    monkeypatch.setattr(bentos.decoder, "open_header", open_and_tell)
+    monkeypatch.setattr(bentos.batching.decoder, "open_header", open_and_tell)
     return seen
 
 
@@ -151,7 +151,7 @@ def test_who_leaves_while_their_image_is_decoded_gives_the_place_back_and_harms_
         assert gate.wait(PATIENCE_S)
         return open_header(*args)
 
-    monkeypatch.setattr(bentos.decoder, "open_header", slow)
+    monkeypatch.setattr(bentos.batching.decoder, "open_header", slow)
 
     async def scene(stage: Stage):
         leaving, staying = (asyncio.create_task(stage.ask(draw("moss", seed))) for seed in (1, 2))

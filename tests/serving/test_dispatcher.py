@@ -5,8 +5,8 @@ import asyncio
 import numpy as np
 import pytest
 
-from bentos.batcher import Batcher, Closed, Overloaded
-from bentos.dispatcher import DispatchedLine
+from bentos.batching.batcher import Batcher, Closed, Overloaded
+from bentos.batching.dispatcher import DispatchedLine
 
 
 def image(number: int) -> np.ndarray:

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from bentos.engine import make_engine, ready_engine, warm_up
-from bentos.engine_openvino import OpenVinoEngine
-from bentos.engine_torch import TorchEngine, graph_sizes
+from bentos.engines.openvino import OpenVinoEngine
+from bentos.engines.torch import TorchEngine, graph_sizes
 from bentos.resources import best_engine, cores, thread_count, worker_count
 from configs.serving import ServingConfig
 from vision.errors import UserError

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tasks.export_package import export_package
+from tasks.packaging.export_package import export_package
 from vision.errors import MachineError, UserError
 from vision.export.assemble import assemble_package
 from vision.export.config import ExportConfig

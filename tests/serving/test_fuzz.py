@@ -21,10 +21,10 @@ from schemathesis.specs.openapi.checks import (
 )
 from starlette.testclient import TestClient
 
-from bentos.access_gate import Gate
-from bentos.access_guard import Guard, Rules
-from bentos.access_keys import KeyFile, KeyRing, change_keys, new_key
-from bentos.limits_rate import RateLimiter
+from bentos.access.gate import Gate
+from bentos.access.guard import Guard, Rules
+from bentos.access.keys import KeyFile, KeyRing, change_keys, new_key
+from bentos.limits.rate import RateLimiter
 
 pytestmark = pytest.mark.slow
 

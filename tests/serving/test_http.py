@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
-from bentos.http import attach, create_app
+from bentos.http.app import attach, create_app
 from bentos.predictor import Predictor
 
 

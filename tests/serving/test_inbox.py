@@ -10,7 +10,7 @@ from uuid6 import uuid7
 
 from bentos.hooks import Asked, Client
 from bentos.inbox import Inbox
-from bentos.metrics import create
+from bentos.metrics.names import create
 from vision.records import day_folder, day_number
 
 CLIENT = Client("k1", "0123456789abcdef", frozenset({"predict", "keep"}))

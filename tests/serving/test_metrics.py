@@ -14,9 +14,9 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from bentos.hooks import Asked
-from bentos.meter import RATE, Meter, Timed
-from bentos.metrics import METRICS, PREFIX, create, forget_dead
-from bentos.metrics_folder import take_own_folder
+from bentos.metrics.folder import take_own_folder
+from bentos.metrics.meter import RATE, Meter, Timed
+from bentos.metrics.names import METRICS, PREFIX, create, forget_dead
 
 PROJECT = Path(__file__).resolve().parents[2]
 UNIT = re.compile(r"_(seconds|bytes|total|images|size|info|no|share|rate|p_value|columns|records|pairs|failures)$")
@@ -113,7 +113,7 @@ def test_a_request_whose_client_left_is_timed_as_gone():
     code = """
 import asyncio
 from prometheus_client import REGISTRY
-from bentos.meter import Timed
+from bentos.metrics.meter import Timed
 
 async def leaves(scope, receive, send):
     raise RuntimeError("gone")
@@ -133,7 +133,7 @@ print(REGISTRY.get_sample_value("visionops_request_seconds_count", {"endpoint": 
 
 
 def test_a_dead_workers_gauges_go_and_its_counts_stay(tmp_path):
-    code = "from bentos.metrics import metrics; m = metrics(); m.queue_images.set(7); m.engine_errors.inc()"
+    code = "from bentos.metrics.names import metrics; m = metrics(); m.queue_images.set(7); m.engine_errors.inc()"
     env = {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path), "PATH": ""}
     subprocess.run([sys.executable, "-c", code], cwd=PROJECT, env=env, check=True)
     [folder] = tmp_path.parent.glob(f"{tmp_path.name}-*")

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from bentos.metrics import METRICS, PREFIX, exposition
-from bentos.metrics_read import SOURCES, read_disk
+from bentos.metrics.names import METRICS, PREFIX, exposition
+from bentos.metrics.read import SOURCES, read_disk
 
 MONITOR = {
     "at": "2026-11-21T08:00:00+00:00",

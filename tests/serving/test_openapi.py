@@ -5,8 +5,8 @@ import re
 import jsonschema
 import pytest
 
-from bentos.access_scopes import OPEN, SCOPES, scope_of
-from bentos.http import create_app
+from bentos.access.scopes import OPEN, SCOPES, scope_of
+from bentos.http.app import create_app
 from vision.export.golden import golden_files
 
 NOT_DESCRIBED = {"/", "/docs", "/docs/{name}", "/openapi.json", "/web/{name}", "/favicon.ico", "/healthz"}

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from bentos.engine import ready_engine
-from bentos.source import open_served
+from bentos.releasing.source import open_served
 from vision.errors import MachineError, UserError
 from vision.export.assemble import assemble_package
 from vision.export.explain import explain_model
@@ -177,8 +177,8 @@ def test_package_whose_training_settings_are_unknown_today_is_still_served(made,
 def test_what_was_measured_on_this_device_goes_before_the_package_and_after_the_environment(
     state, tmp_path, monkeypatch
 ):
+    from bentos.releasing.source import find_serving
     from bentos.resources import cores
-    from bentos.source import find_serving
     from configs.profile import ServingProfile, device_name, write_profile
     from vision.release import read_release
 
@@ -195,8 +195,8 @@ def test_what_was_measured_on_this_device_goes_before_the_package_and_after_the_
 
 def test_what_was_measured_with_another_engine_is_not_for_this_one(state, tmp_path, monkeypatch):
     """The same processor beside a GPU, say: torch has no INT8, and one worker."""
+    from bentos.releasing.source import find_serving
     from bentos.resources import cores
-    from bentos.source import find_serving
     from configs.profile import ServingProfile, device_name, write_profile
     from vision.release import read_release
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bentos.access_keys import KeyFile, change_keys, keys_file, new_key
+from bentos.access.keys import KeyFile, change_keys, keys_file, new_key
 
 pytestmark = pytest.mark.slow
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -143,7 +143,7 @@ def test_all_of_it_works_with_the_keyboard_and_fits_a_phone(open_page, draw):
 
 
 def test_a_service_with_keys_asks_for_one_and_remembers_it_in_the_tab(browser, state, draw, tmp_path_factory):
-    from tasks.smoke import serving
+    from tasks.packaging.smoke import serving
 
     folder = tmp_path_factory.mktemp("keyed")
     shutil.copytree(state, folder / "state")

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 from onnx import numpy_helper
 
-from tasks import parity as task
-from tasks.parity import check_runtimes, parity_table
+from tasks.packaging import parity as task
+from tasks.packaging.parity import check_runtimes, parity_table
 from vision.export.golden import golden_files
 from vision.export.parity import all_outputs, input_row, parity_row
 from vision.export.runtime import onnx_run, torch_run

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
-from bentos.batcher import Batcher, Overloaded
+from bentos.batching.batcher import Batcher, Overloaded
+from bentos.batching.lane import Lane, open_lane
 from bentos.hooks import Asked, Client
-from bentos.http import attach, create_app
-from bentos.lane import Lane, open_lane
+from bentos.http.app import attach, create_app
 from bentos.predictor import Predictor
-from bentos.router import Lanes
-from bentos.source import open_served
+from bentos.releasing.router import Lanes
+from bentos.releasing.source import open_served
 from configs.serving import ServingConfig
 from vision.data.features import FEATURES, describe
 from vision.preprocess import ImageError

@@ -12,7 +12,7 @@ import pytest
 from uuid6 import uuid7
 
 from bentos.hooks import Client
-from bentos.metrics import create
+from bentos.metrics.names import create
 from bentos.records import ALARM_S, Recorder, client_salt
 from configs.keeping import KeepingConfig
 from configs.paths import StatePaths

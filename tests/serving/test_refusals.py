@@ -2,7 +2,7 @@
 
 from inspect import iscoroutinefunction
 
-from bentos.http import create_app
+from bentos.http.app import create_app
 
 
 def test_no_refusal_waits_for_a_thread():

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from bentos.router import image_name
+from bentos.releasing.router import image_name
 from tests.serving.challenger_stage import SALT, another, records_of, released, write_next
 from vision.failures import read_failures
 from vision.records_read import lines, log_files

@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import binom
 
 from bentos.hooks import Client
-from bentos.router import Lanes, Router, image_name
+from bentos.releasing.router import Lanes, Router, image_name
 from vision.release import Release, sticky_number
 
 CLIENTS = 2000

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tasks.score import Batch, ScoreChunk, speed
+from tasks.packaging.score import Batch, ScoreChunk, speed
 from vision.errors import MachineError, UserError
 from vision.export.golden import golden_files, golden_outputs
 from vision.kinds import answering

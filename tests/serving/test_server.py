@@ -11,7 +11,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from tasks.smoke import serving
+from tasks.packaging.smoke import serving
 
 PROJECT = Path(__file__).resolve().parents[2]
 PLACES = 8

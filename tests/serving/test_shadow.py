@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from bentos.lane import CHAMPION, SHADOW
+from bentos.batching.lane import CHAMPION, SHADOW
 from tests.serving.challenger_stage import Stage, another, client, of_canary, playing, with_larger_input
 
 

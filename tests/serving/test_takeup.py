@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import bentos.source
-from bentos.failures import Failures
-from bentos.source import present_release, release_files, state_folder
-from bentos.takeup import TakeUp, one_at_a_time
+import bentos.releasing.source
+from bentos.releasing.failures import Failures
+from bentos.releasing.source import present_release, release_files, state_folder
+from bentos.releasing.takeup import TakeUp, one_at_a_time
 from vision.export.assemble import assemble_package
 from vision.package import seal_package
 from vision.release import Release, ReleasedModel, first_release, read_release, write_release
@@ -218,7 +218,7 @@ def test_an_image_follows_the_state_folder_once_that_has_a_release(tmp_path):
 def test_a_bento_looks_into_the_state_folder_of_its_own_system_first(made, tmp_path, monkeypatch):
     bento = tmp_path / "bento"
     shutil.copytree(made.package.folder, bento / "package")
-    monkeypatch.setattr(bentos.source, "__file__", str(bento / "bentos" / "source.py"))
+    monkeypatch.setattr(bentos.releasing.source, "__file__", str(bento / "bentos" / "releasing" / "source.py"))
     monkeypatch.setenv("VISIONOPS_STATE", str(tmp_path / "state"))
     monkeypatch.setenv("VISIONOPS_SYSTEM", "another")
     assert state_folder() == tmp_path / "state"
@@ -229,7 +229,9 @@ def test_a_bento_looks_into_the_state_folder_of_its_own_system_first(made, tmp_p
 def test_a_bento_that_is_told_no_state_folder_writes_nothing_into_itself(tmp_path, monkeypatch):
     """BentoML makes the bento's folder the working directory; an export would carry the records away."""
     (tmp_path / "bento" / "package").mkdir(parents=True)
-    monkeypatch.setattr(bentos.source, "__file__", str(tmp_path / "bento" / "bentos" / "source.py"))
+    monkeypatch.setattr(
+        bentos.releasing.source, "__file__", str(tmp_path / "bento" / "bentos" / "releasing" / "source.py")
+    )
     monkeypatch.delenv("VISIONOPS_STATE", raising=False)
     monkeypatch.chdir(tmp_path / "bento")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))

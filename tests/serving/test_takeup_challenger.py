@@ -4,8 +4,8 @@ import threading
 
 import pytest
 
-import bentos.takeup
-from bentos.lane import CANARY, CHAMPION, SHADOW
+import bentos.releasing.takeup
+from bentos.batching.lane import CANARY, CHAMPION, SHADOW
 from tests.serving.challenger_stage import Stage, another, client, of_canary, playing, released
 from vision.release import read_release
 
@@ -98,7 +98,7 @@ def test_a_release_whose_champion_fails_is_refused_whole(single, made):
 
 def test_an_engine_that_hangs_does_not_keep_the_worker_from_the_next_release(single, draw, monkeypatch):
     stage, gate = single, threading.Event()
-    monkeypatch.setattr(bentos.takeup, "CLOSE_S", 0.1)
+    monkeypatch.setattr(bentos.releasing.takeup, "CLOSE_S", 0.1)
     stage.release("shadow")
     line = lanes(stage).challenger.batcher._line
     run = line._run

@@ -24,8 +24,8 @@ def test_the_classification_systems_are_there():
 
 @pytest.mark.parametrize("name", known_systems())
 def test_a_system_loads_and_can_augment_and_compare(name):
-    from tasks.compare import contenders
     from tasks.run import Run
+    from tasks.training.compare import contenders
 
     config = load_system(name)
     build_augment(config.training.augment, config.input, (0.5, 0.5, 0.5))

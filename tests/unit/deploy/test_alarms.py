@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bentos.metrics import METRICS, PREFIX
+from bentos.metrics.names import METRICS, PREFIX
 
 PROJECT = Path(__file__).resolve().parents[3]
 FOLDER = PROJECT / "deploy" / "prometheus"
