@@ -16,12 +16,13 @@ from configs.schema import SystemConfig
 from flows.command import AGAINST, DONE, guarded
 from tasks.environment import prepare
 from tasks.loop.chapters import TRAIN_S, Scene, drift, healthy, promote, recovery, refuse_bad, retrain, trace_one
-from tasks.loop.stack import ROOT, local_stack
+from tasks.loop.stack import local_stack
 from tasks.loop.story import Story
 from tasks.loop.traffic import Traffic, client_tokens
 from tasks.packaging.smoke import serving
 from vision.data.config import DrawnSource
 from vision.errors import UserError
+from vision.lineage import PROJECT
 
 CLIENTS = 40
 TRAFFIC_SEED = 20_251
@@ -91,7 +92,7 @@ def ready(config: SystemConfig, state: Path, story: Story) -> Iterator[tuple[Sce
         with story.chapter("The first model (train-model through the worker)") as chapter:
             run = stack.run(f"train-model/{system}", TRAIN_S, reason="loop: the first model")
             chapter.tell(f"{run.name}: {run.state.name}")
-        server = opened.enter_context(serving(".", ROOT, state / "service.log", env))
+        server = opened.enter_context(serving(".", PROJECT, state / "service.log", env))
         traffic = Traffic(server.url, tokens, config.data.source, TRAFFIC_SEED)
         opened.enter_context(traffic.trickle(PER_S))
         yield Scene(system, state, stack, story, traffic), run.id

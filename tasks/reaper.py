@@ -26,7 +26,7 @@ def guard() -> None:
     if pid in _reapers:
         return
     end(left_behind())
-    mark = f"{_namespace()}/{pid}/{uuid4().hex}"
+    mark = f"{namespace()}/{pid}/{uuid4().hex}"
     _reapers[pid] = subprocess.Popen(
         [sys.executable, "-P", str(Path(__file__).resolve()), str(pid), mark],
         env={**os.environ, MARK: ""},  # it ends others, not itself
@@ -40,7 +40,7 @@ def guard() -> None:
 
 def left_behind() -> list[psutil.Process]:
     """What flows left that are gone. One whose id is in use again counts as there: rather spare than hit."""
-    return [process for process, mark in _marked() if not _lives(int(mark.split("/")[1]))]
+    return [process for process, mark in marked() if not _lives(int(mark.split("/")[1]))]
 
 
 def end(processes: list[psutil.Process]) -> None:
@@ -52,24 +52,29 @@ def end(processes: list[psutil.Process]) -> None:
         _, processes = psutil.wait_procs(processes, GRACE_S)
 
 
-def watch(pid: int, mark: str) -> None:
-    """Waits for the flow's end, then ends all that carries its mark, and what those started meanwhile."""
+def watch(pid: int, mark: str, variable: str = MARK, unless: str = "") -> None:
+    """Waits for the process's end, then ends all that carries its mark, and what those started meanwhile.
+
+    unless: a file; where it is there by then, the process had done its work and what it started shall go on.
+    """
     with contextlib.suppress(psutil.NoSuchProcess):
         flow = psutil.Process(pid)
         while flow.is_running() and flow.status() != psutil.STATUS_ZOMBIE:
             with contextlib.suppress(psutil.TimeoutExpired):
                 flow.wait(1)
+    if unless and Path(unless).exists():
+        return
     for _ in range(ROUNDS):
-        end([process for process, other in _marked() if other == mark])
+        end([process for process, other in marked(variable) if other == mark])
 
 
-def _marked() -> list[tuple[psutil.Process, str]]:
+def marked(variable: str = MARK) -> list[tuple[psutil.Process, str]]:
     """Processes with a mark of this namespace: a container's ids mean nothing outside it."""
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
-            mark = process.environ().get(MARK, "")
-            if mark.startswith(f"{_namespace()}/"):
+            mark = process.environ().get(variable, "")
+            if mark.startswith(f"{namespace()}/"):
                 found.append((process, mark))
     return found
 
@@ -81,7 +86,7 @@ def _lives(pid: int) -> bool:
         return not isinstance(error, psutil.NoSuchProcess)  # another user's, which we may not look at
 
 
-def _namespace() -> str:
+def namespace() -> str:
     try:
         return str(Path("/proc/self/ns/pid").readlink())
     except OSError:
@@ -89,4 +94,4 @@ def _namespace() -> str:
 
 
 if __name__ == "__main__":
-    watch(int(sys.argv[1]), sys.argv[2])
+    watch(int(sys.argv[1]), *sys.argv[2:])

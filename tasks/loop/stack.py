@@ -2,28 +2,21 @@
 
 import contextlib
 import os
-import signal
-import subprocess
-import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from tasks.packaging.smoke import HOST, free_port
+from tasks.stack.prefect import deploy, server_command, worker_command, worker_env
+from tasks.stack.process import child, wait_until_healthy
 from vision.errors import MachineError
+from vision.lineage import PROJECT
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
 
-ROOT = Path(__file__).parents[2]
-PREFECT = (sys.executable, "-m", "prefect")
-START_TIMEOUT_S = 180
-COMMAND_TIMEOUT_S = 180
-STOP_TIMEOUT_S = 15
 POLL_S = 1.0
 
 
@@ -83,73 +76,15 @@ def local_stack(folder: Path, env: Mapping[str, str], system: str) -> Iterator[S
     env: on top of this process's, for the server, the worker and all that it runs. Logs lie in `folder`.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    port = free_port()
+    port, health_port = free_port(), free_port()
     api = f"http://{HOST}:{port}/api"
-    own = {"PREFECT_HOME": str(folder / "prefect"), "PREFECT_API_URL": api, "PREFECT_WORKER_QUERY_SECONDS": "2"}
-    ours = {**os.environ, **own, **env}
-    stack = Stack(api, {**own, **env})
-    server = (*PREFECT, "server", "start", "--host", HOST, "--port", str(port))
-    worker = (*PREFECT, "worker", "start", "--pool", "local", "--type", "process")
-    with child(server, ours, folder / "prefect-server.log") as process:
-        _wait_until_healthy(api, process, folder / "prefect-server.log")
-        _prefect(ours, "work-pool", "create", "--type", "process", "local")
-        _prefect(ours, "--no-prompt", "deploy", "--all", "--prefect-file", str(_deployments(folder, system)))
-        with child(worker, ours, folder / "prefect-worker.log"):
-            yield stack
-
-
-def _deployments(folder: Path, system: str) -> Path:
-    """prefect.yaml with this system's deployments alone; they run when they are told to."""
-    whole = yaml.safe_load((ROOT / "prefect.yaml").read_text())
-    whole.pop("definitions", None)
-    own = [deployment for deployment in whole["deployments"] if deployment["parameters"]["system"] == system]
-    whole["deployments"] = [{**deployment, "schedules": []} for deployment in own]
-    place = folder / "prefect.yaml"
-    place.write_text(yaml.safe_dump(whole, sort_keys=False))
-    return place
-
-
-@contextlib.contextmanager
-def child(command: Sequence[str], env: Mapping[str, str], log: Path) -> Iterator[subprocess.Popen]:
-    """A process in a group of its own, ended with all that it started when the block ends."""
-    with log.open("ab") as output:
-        process = subprocess.Popen(
-            command, cwd=ROOT, env=env, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
-        )
-    try:
-        yield process
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGTERM)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(STOP_TIMEOUT_S)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-
-def _wait_until_healthy(api: str, process: subprocess.Popen, log: Path) -> None:
-    import httpx
-
-    end = time.monotonic() + START_TIMEOUT_S
-    while time.monotonic() < end and process.poll() is None:
-        with contextlib.suppress(httpx.HTTPError):
-            if httpx.get(f"{api}/health", timeout=2, trust_env=False).status_code == 200:
-                return
-        time.sleep(POLL_S / 2)
-    raise MachineError(
-        f"the Prefect server did not start:\n{log.read_text(errors='replace')[-2000:].strip()}",
-        f"a server that answers within {START_TIMEOUT_S} s",
-        f"read {log}",
-    )
-
-
-def _prefect(env: Mapping[str, str], *words: str) -> None:
-    done = subprocess.run(
-        (*PREFECT, *words), cwd=ROOT, env=env, capture_output=True, text=True, timeout=COMMAND_TIMEOUT_S, check=False
-    )
-    if done.returncode != 0:
-        raise _failed(f"prefect {' '.join(words)}:\n{done.stdout[-1500:]}{done.stderr[-1500:]}")
+    own = {"PREFECT_HOME": str(folder / "prefect"), **worker_env(api, HOST, health_port)}
+    ours, log = {**os.environ, **own, **env}, folder / "prefect-server.log"
+    with child(server_command(HOST, port), PROJECT, ours, log) as server:
+        wait_until_healthy("the Prefect server", f"{api}/health", server.pid, log)
+        deploy(folder, system, ours, schedules=False)
+        with child(worker_command(), PROJECT, ours, folder / "prefect-worker.log"):
+            yield Stack(api, {**own, **env})
 
 
 def _failed(what: str) -> MachineError:

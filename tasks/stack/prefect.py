@@ -1,0 +1,72 @@
+"""Prefect's server, its worker and the deployments of one system, as command lines."""
+
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import yaml
+
+from vision.errors import MachineError
+from vision.lineage import PROJECT
+
+PREFECT = (sys.executable, "-m", "prefect")
+POOL = "local"
+COMMAND_TIMEOUT_S = 180
+
+
+def server_command(host: str, port: int) -> tuple[str, ...]:
+    return (*PREFECT, "server", "start", "--host", host, "--port", str(port))
+
+
+def worker_command() -> tuple[str, ...]:
+    return (*PREFECT, "worker", "start", "--pool", POOL, "--type", "process", "--with-healthcheck")
+
+
+def worker_env(api: str, host: str, health_port: int) -> dict[str, str]:
+    return {
+        "PREFECT_API_URL": api,
+        "PREFECT_WORKER_QUERY_SECONDS": "2",
+        "PREFECT_WORKER_WEBSERVER_HOST": host,
+        "PREFECT_WORKER_WEBSERVER_PORT": str(health_port),
+    }
+
+
+def deploy(folder: Path, system: str, env: Mapping[str, str], schedules: bool) -> None:
+    """Makes the pool and writes the deployments of `system` to the server. Both may be there already."""
+    if not _done(env, "work-pool", "inspect", POOL):
+        _prefect(env, "work-pool", "create", "--type", "process", POOL)
+    place = _deployments(folder, system, schedules)
+    _prefect(env, "--no-prompt", "deploy", "--all", "--prefect-file", str(place))
+
+
+def _deployments(folder: Path, system: str, schedules: bool) -> Path:
+    """prefect.yaml with this system's deployments alone; without schedules they run when they are told to."""
+    whole = yaml.safe_load((PROJECT / "prefect.yaml").read_text())
+    whole.pop("definitions", None)
+    own = [deployment for deployment in whole["deployments"] if deployment["parameters"]["system"] == system]
+    whole["deployments"] = own if schedules else [{**deployment, "schedules": []} for deployment in own]
+    place = folder / "prefect.yaml"
+    place.write_text(yaml.safe_dump(whole, sort_keys=False))
+    return place
+
+
+def _prefect(env: Mapping[str, str], *words: str) -> None:
+    done = _ran(env, *words)
+    if done.returncode != 0:
+        raise MachineError(
+            f"prefect {' '.join(words)}:\n{done.stdout[-1500:]}{done.stderr[-1500:]}",
+            "a command that ends with code 0",
+            "read the server's log beside the state",
+        )
+
+
+def _done(env: Mapping[str, str], *words: str) -> bool:
+    return _ran(env, *words).returncode == 0
+
+
+def _ran(env: Mapping[str, str], *words: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        (*PREFECT, *words), cwd=PROJECT, env=env, stdin=subprocess.DEVNULL,
+        capture_output=True, text=True, timeout=COMMAND_TIMEOUT_S, check=False,
+    )  # fmt: skip
