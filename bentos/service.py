@@ -10,17 +10,21 @@ from bentos.access.guard import Guard, open_rules
 from bentos.batching.lane import open_lane
 from bentos.books import Books
 from bentos.engine import ready_engine
-from bentos.http.app import attach, create_app
-from bentos.http.shortcut import Shortcut
+from bentos.http.app import attach, create_app, explain, predict
+from bentos.http.feedback import feedback
+from bentos.http.full import FullHouse
+from bentos.http.shortcut import Ahead, Shortcut
 from bentos.metrics.meter import Timed
 from bentos.predictor import Predictor
 from bentos.releasing.source import find_served, find_serving, release_files, state_folder
-from bentos.resources import worker_count
+from bentos.resources import spare_collector, worker_count
 from configs.serving import ServingConfig
 from vision.errors import ClearError
 
 app = create_app()
-FREQUENT = ("/predict", "/explain", "/feedback")
+FREQUENT = {"/predict": predict, "/explain": explain, "/feedback": feedback}
+BOUNDED = ("/predict", "/explain")
+"""Their time is bounded by us; that of the others by BentoML."""
 SPARE_S = 10.0
 """Over our own bounds, which answer in our own form."""
 
@@ -38,9 +42,10 @@ def planned() -> dict[str, Any]:
 
 def guarded(service: bentoml.Service) -> bentoml.Service:
     """Keys, rates, limits and headers stand before BentoML's own endpoints too; what they refuse is timed as well."""
+    service.add_asgi_middleware(Ahead, paths=BOUNDED, turn_away=FullHouse(app))
     service.add_asgi_middleware(Timed)
     service.add_asgi_middleware(Guard, holder=app)
-    service.add_asgi_middleware(Shortcut, own=app, paths=FREQUENT)
+    service.add_asgi_middleware(Shortcut, own=app, endpoints=FREQUENT)
     return service
 
 
@@ -51,8 +56,9 @@ def guarded(service: bentoml.Service) -> bentoml.Service:
     **planned(),
     metrics={"enabled": False},
     http={"host": "127.0.0.1"},
-    # Our metrics and records tell more. A span for each request costs as much as the whole of our own HTTP layer:
-    # who exports traces sets `tracing.excluded_urls` in a BENTOML_CONFIG of his own, which goes before this.
+    # Our metrics and records tell more. A span for each request costs as much as the whole of our own HTTP layer: who
+    # exports traces sets `tracing.excluded_urls` in a BENTOML_CONFIG of his own, which goes before this, and takes `Ahead`
+    # away, behind which BOUNDED meet none of BentoML's layers.
     logging={"access": {"enabled": False}},
     tracing={"excluded_urls": ".*"},
 )
@@ -79,6 +85,7 @@ class VisionService:
         attach(app, self.predictor, self.books)
         self.books.start()
         app.state.rules = open_rules(self.predictor.lane.served, state_folder(), self.predictor.observer.refused)
+        spare_collector()
 
     @bentoml.on_shutdown
     async def stop(self) -> None:

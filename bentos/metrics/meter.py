@@ -24,6 +24,7 @@ class Meter:
         """held: how many images are accepted and not answered."""
         self._metrics, self._held = metrics, held
         self._of_label, self._of_route = cache(metrics.predictions.labels), cache(metrics.lane_answers.labels)
+        self._of_reason = cache(metrics.rejected.labels)
 
     def answered(self, fields: Mapping[str, Any], decode_s: float) -> None:
         metrics = self._metrics
@@ -41,7 +42,7 @@ class Meter:
 
     def refused(self, reason: str) -> None:
         """reason: one of the few words of the code that refuses, never of the client."""
-        self._metrics.rejected.labels(reason).inc()
+        self._of_reason(reason).inc()
         if reason == RATE:
             self._metrics.rate_limited.inc()
         self._metrics.queue_images.set(self._held())
@@ -85,11 +86,12 @@ class Timed:
         try:
             await self._app(scope, receive, noted)
         finally:
-            _of_request(_endpoint(scope), status).observe(time.perf_counter() - start_s)
+            of_request(_endpoint(scope), status).observe(time.perf_counter() - start_s)
 
 
 @cache
-def _of_request(endpoint: str, status: str) -> Any:
+def of_request(endpoint: str, status: str) -> Any:
+    """The histogram of requests to one endpoint with one status."""
     return metrics().request_seconds.labels(endpoint, status)
 
 
