@@ -20,7 +20,7 @@ export PREFECT_HOME := $(abspath $(STATE))/prefect
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit faults lint format train explore compare evaluate monitor release rollback loop serve keys trace queue blast history replay deploy lock tune-serving bench-serving soak bench-training bench-pretraining bench-size bench-drift clean score export bench-gradcam
+.PHONY: help setup demo test test-unit faults lint format train explore compare cross-validate evaluate monitor release rollback loop serve image up down status dashboard keys trace queue blast history replay deploy lock tune-serving bench-serving bench-serving-boxes soak bench-training bench-pretraining bench-size bench-scoring bench-drift clean score export convert bench-gradcam
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -46,6 +46,9 @@ explore: setup ## a page on the data of SYSTEM=…: findings, classes, near-dupl
 compare: setup ## train the architectures of SYSTEM=…'s `compare` section, and which one to take (SET= as in train)
 	@$(PY) -m flows.compare_models --system $(SYSTEM) $(foreach pair,$(SET),--set '$(pair)')
 
+cross-validate: setup ## how good SYSTEM=…'s recipe is: FOLDS=5 trainings, every image tested once (SET= as in train)
+	@$(PY) -m flows.cross_validate --system $(SYSTEM) $(if $(FOLDS),--folds $(FOLDS)) $(foreach pair,$(SET),--set '$(pair)')
+
 evaluate: setup ## a package (PACKAGE=folder, default the champion) of SYSTEM=… on its data as it is now
 	@$(PY) -m flows.evaluate_model --system $(SYSTEM) $(if $(PACKAGE),--package $(PACKAGE))
 
@@ -70,6 +73,25 @@ loop: setup ## the whole loop on drawn images with real servers: drift, alarm, r
 serve: setup ## serve the champion of SYSTEM=… on PORT=…
 	@VISIONOPS_SYSTEM=$(SYSTEM) $(VENV)/bin/bentoml serve . --host 127.0.0.1 --port $(PORT)
 
+image: setup ## SYSTEM=…'s champion as a container image (TARGET=gpu; BUILDER="podman …", BUILD_ARGS=, BASE=image, PIP_CONFIG=file)
+	@$(PY) -m flows.build_image --system $(SYSTEM) --target $(or $(TARGET),cpu) --builder '$(BUILDER)' --build-args='$(BUILD_ARGS)' \
+	  --base '$(BASE)' $(if $(PIP_CONFIG),--pip-config '$(PIP_CONFIG)')
+
+up: setup ## Prefect and a worker, MLflow, SYSTEM=…'s service, Prometheus, on this machine (PORTS="service=3001 mlflow=0")
+	@$(PY) -m flows.run_stack up --system $(SYSTEM) $(if $(PORTS),--ports $(PORTS))
+
+down: setup ## end what `make up` started
+	@$(PY) -m flows.run_stack down
+
+status: setup ## what of `make up` runs, where
+	@$(PY) -m flows.run_stack status
+
+dashboard: setup ## write Grafana's dashboard from deploy/grafana/draw_dashboard.py
+	@$(PY) deploy/grafana/draw_dashboard.py
+
+convert: setup ## boxes of FROM=folder (COCO or YOLO), or of SYSTEM=…'s data set with its splits, as FORMAT=coco|yolo into TO=folder
+	@$(PY) -m flows.convert_boxes $(if $(FROM),--from '$(FROM)',--system $(SYSTEM)) --to '$(TO)' --format $(or $(FORMAT),yolo)
+
 keys: setup ## API keys of SYSTEM=…'s service: DO=list, DO='create --note "field app"', DO='revoke <id>'
 	@$(PY) -m bentos.access --system $(SYSTEM) $(or $(DO),list)
 
@@ -93,7 +115,7 @@ deploy: setup ## write the deployments of prefect.yaml to the Prefect server tha
 	@$(VENV)/bin/prefect --no-prompt deploy --all
 
 test: test-unit ## all tests: the quick ones, then those that start Ray and servers, two files at a time
-	@$(PY) -m pytest -q -m "slow and not system" -n 2 --dist loadfile --durations=15
+	@$(PY) -m pytest -q -m "slow and not system" -n 2 --dist loadfile --no-loadscope-reorder --durations=15
 
 test-unit: setup ## the quick ones, two files at a time
 	@$(PY) -m pytest -q -m "not system and not slow" -n 2 --dist loadfile
@@ -116,6 +138,9 @@ bench-pretraining: setup ## what SimCLR gains at 10, 25 and 100 % of the labels 
 bench-gradcam: setup ## does the heat of /explain fall on the lesions? quickstart's champion, untrained networks, chance; last line is JSON
 	@$(PY) -m benchmarks.gradcam
 
+bench-scoring: setup ## share of the raw limit (decode, preprocess, engine) that batch scoring reaches, over a minute of work in turns (PACKAGE=folder); last line is JSON
+	@OMP_NUM_THREADS=1 $(PY) -m benchmarks.scoring $(if $(PACKAGE),--package $(PACKAGE))
+
 bench-size: setup ## time and memory of each stage at up to 60,000 images; writes docs/size.md; last line is JSON
 	@$(PY) -m benchmarks.size --work $(VISIONOPS_STATE)/size
 
@@ -128,16 +153,23 @@ tune-serving: setup ## measure this device for SYSTEM=…'s champion (3 minutes,
 bench-serving: setup ## serving speed as ratios (15 minutes, wants the machine to itself); writes docs/serving-speed.md; last line is JSON
 	@$(PY) -m benchmarks.serving --fresh
 
+bench-serving-boxes: setup ## serving a detector beside a plain torchvision handler, as ratios (3 minutes, wants the machine to itself); last line is JSON
+	@$(PY) -m benchmarks.serving_boxes
+
 soak: setup ## mixed traffic for MINUTES (5): does the service grow? last line is JSON
 	@$(PY) -m benchmarks.soak --minutes $(or $(MINUTES),5)
 
-lock: ## resolve again: requirements.lock and requirements.serve.lock
+lock: ## resolve again: requirements.lock and those of the images
 	@[ -x $(PY) ] || $(PYTHON) -m venv $(VENV)
 	@$(PY) -m pip install -q uv
 	@$(VENV)/bin/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
 	  --python-version 3.11 --extra dev pyproject.toml -o requirements.lock
 	@$(VENV)/bin/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
 	  --python-version 3.11 --extra serve -c requirements.lock pyproject.toml -o requirements.serve.lock
+	@$(VENV)/bin/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
+	  --python-version 3.11 --extra serve --extra gpu -c requirements.lock pyproject.toml -o requirements.gpu.lock
+	@$(VENV)/bin/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
+	  --python-version 3.11 --extra train --extra serve --extra cluster -c requirements.lock pyproject.toml -o requirements.train.lock
 
 clean: ## remove the state folder (data versions, models, registry): asks first
 	@read -p "remove $(STATE) with all models and data versions? [y/N] " yes && [ "$$yes" = y ] && rm -rf $(STATE)

@@ -169,7 +169,7 @@ def arm(name: str, config: SystemConfig, asked: Asked, backbone: Path | None) ->
     metrics, rows = _judged(model, job, cache)
     figures = {
         **{key: metrics[key] for key in ("macro_f1", "macro_f1_low", "macro_f1_high", "accuracy")},
-        "labels": len(labelled_images(cache, config.training)),
+        "labels": len(labelled_images(cache, config)),
         "test_images": len(rows),
         "best_epoch": report.best_epoch,
         "cpu_seconds": report.cpu_seconds,

@@ -1,6 +1,7 @@
 """What our service is measured against, each serving the same package: `python -m benchmarks.serving_peers NAME …`.
 
 plain: the service that the systems before us had. FastAPI, PIL and eager torch, one image at a time in the handler.
+plain_boxes: the same around torchvision's own detector, which resizes, suppresses and scales boxes back itself.
 litserve: LitServe with our engine, decoding and preprocessing; its own batching.
 """
 
@@ -8,38 +9,48 @@ import argparse
 import multiprocessing
 import socket
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from vision.package import open_package
+
+BACKGROUND = 6.0
+"""Logits by which an untrained detector sees nothing rather than something."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("name", choices=("plain", "litserve"))
+    parser.add_argument("name", choices=("plain", "plain_boxes", "litserve"))
     parser.add_argument("--package", required=True, type=Path)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--workers", type=int, required=True)
     asked = parser.parse_args()
-    {"plain": serve_plain, "litserve": serve_lit}[asked.name](asked.package, asked.port, asked.workers)
+    if asked.name == "litserve":
+        serve_lit(asked.package, asked.port, asked.workers)
+    else:
+        serve_plain(APPS[asked.name], asked.package, asked.port, asked.workers)
 
 
-def serve_plain(package: Path, port: int, workers: int) -> None:
-    """One socket, as uvicorn's own workers share it."""
+def serve_plain(app: Callable[[Path], Any], package: Path, port: int, workers: int) -> None:
+    """One socket, as uvicorn's own workers share it. app: makes one of a package's folder."""
     import uvicorn
 
     listener = uvicorn.Config("", host="127.0.0.1", port=port).bind_socket()
     context = multiprocessing.get_context("fork")
-    started = [context.Process(target=_plain_worker, args=(package, listener), daemon=True) for _ in range(workers)]
+    started = [
+        context.Process(target=_plain_worker, args=(app, package, listener), daemon=True) for _ in range(workers)
+    ]
     for process in started:
         process.start()
     for process in started:
         process.join()
 
 
-def _plain_worker(package: Path, listener: socket.socket) -> None:
+def _plain_worker(app: Callable[[Path], Any], package: Path, listener: socket.socket) -> None:
     import uvicorn
 
-    config = uvicorn.Config(plain_app(package), log_level="warning", access_log=False)
+    config = uvicorn.Config(app(package), log_level="warning", access_log=False)
     uvicorn.Server(config).run(sockets=[listener])
 
 
@@ -80,6 +91,48 @@ def _eager(package):
     network = ClassifyLearning().network(ModelConfig(arch=package.spec.arch, weights="random"), package.spec.labels, 0)
     model = ServedModel(network, package.spec.outputs, IMAGENET_MEAN, IMAGENET_STD)
     return load_model(model, package.folder / "model.safetensors")
+
+
+def boxes_app(folder: Path):
+    """torchvision's documentation in a handler: PIL, `model([image])`, boxes in pixels of the image. Random weights."""
+    import io
+
+    import torch
+    from fastapi import FastAPI, File, UploadFile
+    from PIL import Image, ImageOps
+    from torchvision.models import detection
+    from torchvision.transforms.functional import to_tensor
+
+    torch.set_num_threads(1)
+    spec = open_package(folder).spec
+    make = getattr(detection, spec.arch)
+    model = make(
+        weights=None, weights_backbone=None, num_classes=len(spec.labels) + 1, score_thresh=spec.threshold
+    ).eval()
+    favour_background(model.head.classification_head, len(spec.labels) + 1)
+    app = FastAPI()
+
+    @app.post("/predict")
+    async def predict(file: UploadFile = File(...)):  # noqa: B008
+        image = ImageOps.exif_transpose(Image.open(io.BytesIO(await file.read()))).convert("RGB")
+        with torch.no_grad():
+            found = model([to_tensor(image)])[0]
+        rows = zip(found["labels"].tolist(), found["scores"].tolist(), found["boxes"].tolist(), strict=True)
+        return {"boxes": [{"label": spec.labels[one - 1], "confidence": score, "box": box} for one, score, box in rows]}
+
+    return app
+
+
+def favour_background(head, classes: int) -> None:
+    """As a trained detector is: nearly every place shows nothing. head: an SSDLite classification head, random weights."""
+    import torch
+
+    with torch.no_grad():
+        for level in head.module_list:
+            level[-1].bias.view(-1, classes)[:, 0] += BACKGROUND
+
+
+APPS = {"plain": plain_app, "plain_boxes": boxes_app}
 
 
 def serve_lit(package: Path, port: int, workers: int) -> None:

@@ -26,7 +26,7 @@ from vision.data.synthetic import CLASSES, draw_dataset
 
 LOST_GATE = 3
 CPUINFO = Path("/proc/cpuinfo")
-STAGES = ("describe", "split", "validate", "explore", "cache", "train", "evaluate", "export")
+STAGES = ("describe", "split", "validate", "explore", "cache", "train", "evaluate", "analyse", "export")
 INPUT = {32: {"side_px": 32, "resize_px": 32}, 256: {"side_px": 224, "resize_px": 256}}
 
 

@@ -10,7 +10,7 @@ GROUPS = {
     "ingest": (("ingest: copy", "ingest: DVC"), ORANGE),
     "describe to cache": (("describe", "split", "validate", "explore", "cache"), BLUE),
     "train": (("train",), RIGHT),
-    "evaluate, export": (("evaluate", "export"), INK),
+    "evaluate to export": (("evaluate", "analyse", "export"), INK),
 }
 
 INTRO = """# Size: time and memory against the number of images

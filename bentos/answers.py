@@ -6,13 +6,15 @@ from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
-from uuid6 import uuid7
 
 from bentos.batching.batch import Batched
 from bentos.batching.decoder import Decoded
 from bentos.batching.lane import Lane
 from bentos.hooks import Asked
+from bentos.ids import Ids
+from vision.kinds.base import COMMON
 
+_ids = Ids()
 Prediction = dict[str, Any]
 """JSON-able; `bentos.http.schemas.Prediction` says what is in it."""
 
@@ -39,7 +41,7 @@ def answer_of(
     summary = lane.kind.summary(answer)
     if not math.isfinite(summary["confidence"]):
         raise ValueError(f"the model's confidence is {summary['confidence']}")
-    prediction_id = str(uuid7())
+    prediction_id = _ids.next()
     fields = {
         "id": prediction_id,
         "at": datetime.now(UTC),
@@ -60,5 +62,7 @@ def answer_of(
         "confidence": summary["confidence"],
         "confident": summary["confident"],
     }
+    if more := {name: value for name, value in summary.items() if name not in COMMON}:
+        fields["summary"] = more
     prediction = {"prediction_id": prediction_id, "model": lane.info, "card": lane.card(summary["label"]), **answer}
     return prediction, fields

@@ -109,7 +109,8 @@ class Books:
 
     def _labels(self, package_sha: str) -> tuple[str, ...]:
         lanes = self._predictor.router.lanes
-        return (lanes.find(package_sha) or lanes.champion).spec.labels
+        lane = lanes.find(package_sha) or lanes.champion
+        return lane.kind.vocabulary(lane.spec.labels)
 
 
 async def scrape(request: Request) -> Response:

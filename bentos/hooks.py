@@ -23,7 +23,7 @@ class Client:
 @dataclass(frozen=True, slots=True)
 class Asked:
     """What a request says beside its image. top_k: None for the system's own. keep: only with a key that may.
-    explain: the heatmap goes with the answer."""
+    explain: the picture of `/explain` goes with the answer."""
 
     top_k: int | None = None
     client: Client | None = None

@@ -68,6 +68,19 @@ class Predictor:
                     return
             self.lane.batcher.check_room(images)
 
+    def full_for_s(self) -> float | None:
+        """About how long nobody would be taken, which is counted as a refusal; None when there is room for one now, or
+        may be with a challenger."""
+        lanes = self.router.lanes
+        if lanes.challenger is not None:
+            return None
+        try:
+            lanes.champion.batcher.check_room(1)
+        except Overloaded as full:
+            self.observer.refused("overloaded")
+            return full.retry_after_s
+        return None
+
     async def explain(self, data: bytes, client: Client | None = None) -> bytes:
         """A PNG, see `Lane.explain`, of the model that answers this client. Raises `ImageError`, `Overloaded`."""
         lane = self._lane_of(client, data, explain=True)

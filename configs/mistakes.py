@@ -152,8 +152,8 @@ _BOUNDS = {
 
 
 def _place(path: tuple[str | int, ...], layers: list[Layer]) -> str:
-    """The strongest layer that sets `path`, or a part of it, or something above it."""
-    for layer in layers:
+    """The strongest layer that sets `path`, or a part of it, or something above it; of the whole system, its file."""
+    for layer in layers if path else ():
         value: Any = layer.values
         for part in path:
             if isinstance(value, Mapping):

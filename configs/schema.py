@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from typing import Literal
 
 import yaml
 from pydantic import Field, model_validator
@@ -19,6 +18,7 @@ from configs.tuning import TuningConfig, check_space
 from vision.data.config import DataConfig
 from vision.evaluation.config import EvaluationConfig, GateConfig
 from vision.export.config import ExportConfig
+from vision.kinds import Kind, answering
 from vision.models.config import ModelConfig
 from vision.package import Card, InputSpec
 from vision.settings import Section
@@ -32,7 +32,7 @@ class SystemConfig(Section):
     system: str = Field(pattern=r"^[a-z][a-z0-9_]{1,48}$")
     title: str
     description: str = ""
-    kind: Literal["classify"]
+    kind: Kind
     semver: str = Field(default="0.1.0", pattern=r"^\d+\.\d+\.\d+$")
     data: DataConfig
     contract: ContractConfig = ContractConfig()
@@ -54,6 +54,11 @@ class SystemConfig(Section):
     release: ReleaseConfig = ReleaseConfig()
     label_queue: LabelQueueConfig = LabelQueueConfig()
     cards: dict[str, Card] = {}
+
+    @model_validator(mode="after")
+    def kind_can_work_by_it(self):
+        answering(self.kind).check(self)
+        return self
 
     @model_validator(mode="after")
     def gate_holds_slices_that_there_are(self):

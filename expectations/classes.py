@@ -5,12 +5,12 @@ from collections.abc import Sequence
 import pandas as pd
 
 from configs.contract import ContractConfig
-from expectations.rules import Table, between, readable
+from expectations.rules import Table, between, memberships
 
 
 def classes_table(splits: pd.DataFrame, contract: ContractConfig, labels: Sequence[str]) -> Table:
-    """Columns: label, images (readable ones), times_smallest (images divided by those of the smallest class)."""
-    images = readable(splits)["label"].value_counts().reindex(list(labels), fill_value=0)
+    """Columns: label, images (readable ones that show it), times_smallest (images divided by those of the smallest class)."""
+    images = memberships(splits, labels)["label"].value_counts().reindex(list(labels), fill_value=0)
     smallest = max(1, int(images.min())) if len(images) else 1
     rows = pd.DataFrame(
         {"label": images.index, "images": images.to_numpy(), "times_smallest": (images / smallest).round(3).to_numpy()}

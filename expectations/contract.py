@@ -9,8 +9,9 @@ import pandas as pd
 
 from configs.contract import DEFAULT_SEVERITY, Severity
 from configs.schema import SystemConfig
+from expectations.boxes import box_tables
 from expectations.classes import classes_table
-from expectations.families import families_table
+from expectations.families import families_table, parts_tables
 from expectations.images import images_table
 from expectations.rules import ColumnRule, Table
 from expectations.splits import class_splits_table, splits_table
@@ -59,6 +60,8 @@ def build_tables(splits: pd.DataFrame, config: SystemConfig, labels: Sequence[st
         splits_table(splits, contract, split),
         class_splits_table(splits, labels),
         families_table(splits, split.near_duplicate_bits),
+        *parts_tables(splits),
+        *box_tables(splits, contract, labels),
     )
 
 

@@ -33,6 +33,18 @@ def families_table(splits: pd.DataFrame, near_duplicate_bits: int) -> Table:
     return Table("families", "images", ("path", "split", "label"), rows[columns], rules)
 
 
+def parts_tables(splits: pd.DataFrame) -> tuple[Table, ...]:
+    """Of data whose source names parts (plants, patients, boards): one row an image of a named part."""
+    rows = readable(splits)
+    if "group" not in rows or rows["group"].isna().all():
+        return ()
+    rows = rows[rows["group"].notna()].sort_values(["group", "path"], ignore_index=True)
+    rows = rows.assign(part_other_split=rows.groupby("group")["split"].transform("nunique") > 1)
+    rule = in_set("part_one_split", "part_other_split", [False], "all images of a named part in one split")
+    columns = ["path", "group", "split", rule.column]
+    return (Table("parts", "images", ("path", "group", "split"), rows[columns], (rule,)),)
+
+
 def _near_another(rows: pd.DataFrame, columns: list[str], bits: int) -> np.ndarray:
     """bool [N, C]: has it a near-duplicate with another value? Rows without a value or a hash have none.
 

@@ -5,14 +5,21 @@ from collections.abc import Sequence
 import pandas as pd
 
 from configs.contract import ContractConfig
-from expectations.rules import SPLITS, ColumnRule, Table, at_most, between, empty, in_set
+from expectations.boxes import unmatched
+from expectations.rules import SPLITS, ColumnRule, Table, at_most, between, boxed, empty, in_set
+from vision.data.boxes import NORMAL
 
 SHOWN = 20
 
 
 def images_table(splits: pd.DataFrame, contract: ContractConfig, labels: Sequence[str]) -> Table:
-    """All rows, the unreadable ones included: these have no size or mode, and only `readable` counts them."""
+    """All rows, the unreadable ones included: these have no size or mode, and only `readable` counts them.
+
+    An image that doesn't match its annotations is another table's (`expectations.boxes`).
+    """
     rows = splits[["path", "label", "error", "mode", "width_px", "height_px", "blank", "burnt"]].copy()
+    rows["error"] = rows["error"].where(unmatched(splits).isna(), None)
+    labels = (*labels, NORMAL) if boxed(splits) and NORMAL not in labels else labels
     rows["left_out"] = splits.get("left_out")
     rows["has_split"] = splits["error"].notna() | splits["split"].isin(SPLITS) | rows["left_out"].notna()
     return Table("images", "images", ("path",), rows, _rules(contract, labels))

@@ -1,11 +1,13 @@
 """What a contract is made of: tables, and rules over their columns. Plain values, no Great Expectations."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
 
 from configs.contract import Rule
+from vision.data.boxes import NORMAL, boxes_of, has_boxes
 
 SPLITS = ("train", "val", "test")
 
@@ -58,6 +60,28 @@ def at_least(max_share: float) -> float:
 
 def readable(splits: pd.DataFrame) -> pd.DataFrame:
     return splits[splits["error"].isna()]
+
+
+def boxed(splits: pd.DataFrame) -> bool:
+    """Does this data say where its defects are?"""
+    return "boxes" in splits and bool(splits["boxes"].map(has_boxes).any())
+
+
+def of_boxes(labels: Sequence[str]) -> bool:
+    """Of data with boxes: are these labels their classes? Else they say of a whole image whether it has a defect."""
+    return NORMAL not in labels
+
+
+def memberships(splits: pd.DataFrame, labels: Sequence[str]) -> pd.DataFrame:
+    """Which image counts for which class. Columns: label, split; an image has a row for each class that it shows.
+
+    Where boxes are of the classes asked for they decide, and an image without any counts for none; elsewhere its label does.
+    """
+    rows = readable(splits)
+    if not (boxed(rows) and of_boxes(labels)):
+        return rows[["label", "split"]]
+    kinds = rows["boxes"].map(lambda value: sorted({box.label for box in boxes_of(value)}))
+    return pd.DataFrame({"label": kinds, "split": rows["split"]}).explode("label").dropna(subset="label")
 
 
 def at_most(max_share: float) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from configs.contract import ContractConfig
-from expectations.rules import SPLITS, Table, between
+from expectations.rules import SPLITS, Table, between, memberships
 from vision.data.config import SplitConfig
 
 
@@ -25,7 +25,7 @@ def splits_table(splits: pd.DataFrame, contract: ContractConfig, asked: SplitCon
 
 def class_splits_table(splits: pd.DataFrame, labels: Sequence[str]) -> Table:
     """One row for each pair of label and split. Columns: place (`label in split`), images."""
-    counts = splits.groupby(["label", "split"], observed=True).size().to_dict()
+    counts = memberships(splits, labels).groupby(["label", "split"], observed=True).size().to_dict()
     pairs = [(label, split) for label in labels for split in SPLITS]
     rows = pd.DataFrame(
         {

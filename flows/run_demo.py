@@ -11,6 +11,7 @@ from flows.train_model import train_model
 from tasks.environment import prepare
 from tasks.packaging.bento import bento_home
 from tasks.run import Run, open_run
+from vision.kinds import answering
 
 QUESTIONS = 8
 
@@ -61,12 +62,13 @@ def ask(run: Run, outcome: dict) -> int:
         serving(outcome["bento"], run.folder, log, env) as server,
         httpx.Client(base_url=server.url, timeout=30, trust_env=False) as client,
     ):
-        for row in rows.itertuples():
-            data = (run.dataset_folder / row.path).read_bytes()
-            answer = client.post("/predict", files={"file": (row.path, data)}).raise_for_status().json()
-            right += answer["label"] == row.label
-            mark = "right" if answer["label"] == row.label else f"wrong: {row.label}"
-            print(f"  {row.path.rsplit('/', 1)[-1]:32} {answer['label']:20} {answer['confidence']:.2f}  {mark}")
+        for row in rows.to_dict("records"):
+            data = (run.dataset_folder / row["path"]).read_bytes()
+            answer = client.post("/predict", files={"file": (row["path"], data)}).raise_for_status().json()
+            truth = answering(run.config.kind).truth(row, answer)
+            right += answer["label"] == truth
+            mark = "right" if answer["label"] == truth else f"wrong: {truth}"
+            print(f"  {row['path'].rsplit('/', 1)[-1]:32} {answer['label']:20} {answer['confidence']:.2f}  {mark}")
     return right
 
 

@@ -24,7 +24,7 @@ from tasks.packaging.register import assign_alias, register
 from tasks.run import open_run
 from tasks.training.pretrain import starting_weights
 from tasks.training.train import train
-from tasks.training.trained import Trained
+from tasks.training.trained import Trained, before
 from tasks.training.tune import tune
 
 
@@ -55,7 +55,7 @@ def train_model(
         analysis = analyse(run, dataset, images, model, evaluation)
         trained = Trained(
             dataset=dataset, manifest=manifest, splits=splits, contract=contract,
-            pictures=pictures, cache=images, model=model, evaluation=evaluation, analysis=analysis,
+            pictures=pictures, cache=images, model=model, evaluation=evaluation, analysis=analysis, before=before(run, start),
         )  # fmt: skip
         package = export(run, trained)
         verdict = gate(run, trained, package)

@@ -16,6 +16,7 @@ from configs.schema import SystemConfig, config_sha
 from tasks.environment import prepare
 from tasks.loggers import refuse_absent
 from tasks.services import check_service
+from tasks.stages import StageResult
 from vision.lineage import git_state
 from vision.machine_faults import clear_faults
 from vision.settings import Section
@@ -25,11 +26,12 @@ if TYPE_CHECKING:
 
 
 class Tuned(Section):
-    """What a search found. values: by the keys of `tuning.space`; stage: its key; parts: of the report's page."""
+    """What a search found. values: by the keys of `tuning.space`; stage: its key; parts: of the report's page; found: the stage itself."""
 
     values: dict[str, Any]
     stage: str
     parts: tuple[dict[str, Any], ...] = ()
+    found: StageResult | None = None
 
 
 class Run(Section):

@@ -10,6 +10,7 @@ Names and arguments are torchvision's (transforms.v2), and so is the meaning, wi
   each image.
 - `random_erasing` fills with the mean colour, which is what torchvision's recipe does by erasing after normalisation
   with 0.
+- `mosaic` is none of torchvision's: vision/augment_mosaic.py.
 - `gaussian_blur` and `color_jitter` have a probability `p` of their own (torchvision wraps them in RandomApply), by
   default 1.
 
@@ -22,9 +23,12 @@ from dataclasses import dataclass
 
 import torch
 from torch import Generator, Tensor
+from torch.nn import functional
 
 from vision.augment_color import color_jitter, gaussian_blur, grayscale, random_erasing
 from vision.augment_geometry import CROPS, GEOMETRY, resample
+from vision.augment_mosaic import mosaic
+from vision.augment_moves import Moves
 from vision.errors import UserError
 from vision.package import InputSpec
 from vision.preprocess import centre_crop
@@ -47,31 +51,49 @@ class Augment:
     mean: tuple[float, ...]
 
     def __call__(self, images: Tensor, generator: Generator) -> Tensor:
+        return self.moving(images, generator)[0]
+
+    def moving(self, images: Tensor, generator: Generator) -> tuple[Tensor, Moves]:
+        """And where its pixels came from, within what a step can see: the image, or its centre crop where no step crops."""
         if images.device.type != "cpu" or len(images) <= CHUNK_IMAGES:
             return self._augment(images, generator)
-        return torch.cat([self._augment(part, generator) for part in images.split(CHUNK_IMAGES)])
+        parts = [self._augment(part, generator) for part in images.split(CHUNK_IMAGES)]
+        return torch.cat([planes for planes, _ in parts]), Moves.joined([moves for _, moves in parts])
 
-    def _augment(self, images: Tensor, generator: Generator) -> Tensor:
+    def _augment(self, images: Tensor, generator: Generator) -> tuple[Tensor, Moves]:
+        moves = Moves.none(len(images))
         cropped = any(step.name in CROPS for step in self.steps)
         planes = (images if cropped else centre_crop(images, self.spec)).permute(0, 3, 1, 2).float().contiguous()
         for run in _runs(self.steps):
             if run[0].name in GEOMETRY:
-                planes = resample(planes, run, self.spec.side_px, generator)
+                planes, matrices = resample(planes, run, self.spec.side_px, generator)
+                moves = moves.then(matrices)
+            elif run[0].name == "mosaic":
+                planes, moves = mosaic(planes, run[0].args, generator)
             elif run[0].name == "random_erasing":
                 planes = random_erasing(planes, run[0].args, self.mean, generator)
             elif run[0].name == "rand_augment":
                 planes = _rand_augment(planes, run[0].args, generator)
             else:
                 planes = PIXELS[run[0].name](planes, run[0].args, generator)
-        return planes
+        return _fitted(planes, self.spec.side_px), moves
+
+
+def _fitted(planes: Tensor, side_px: int) -> Tensor:
+    """A canvas that no crop came after is shrunk."""
+    return planes if planes.shape[-1] == side_px else functional.interpolate(planes, side_px, mode="area")
 
 
 def build_augment(steps: Sequence[AugmentStep], spec: InputSpec, mean: Sequence[float]) -> Augment:
-    """Checks the arguments by a trial on a black image.
+    """Checks the arguments by a trial on a black image, and that a mosaic comes first.
 
     Raises `UserError` naming the step whose arguments are unknown or out of range.
     """
     augment = Augment(tuple(steps), spec, tuple(mean))
+    if any(step.name == "mosaic" for step in steps[1:]):
+        raise UserError(
+            "training.augment: mosaic after another step", "mosaic as the first step", "move it to the front"
+        )
     for step in steps:
         _try(step, spec, augment.mean)
     return augment

@@ -14,8 +14,9 @@ GEOMETRY = (*CROPS, "horizontal_flip", "vertical_flip", "rotation")
 CROP_TRIES = 10
 
 
-def resample(planes: Tensor, steps: Sequence[AugmentStep], side_px: int, generator: Generator) -> Tensor:
-    """planes float [N, 3, H, H] -> [N, 3, S, S], S being `side_px` when a crop is among `steps`, else H.
+def resample(planes: Tensor, steps: Sequence[AugmentStep], side_px: int, generator: Generator) -> tuple[Tensor, Tensor]:
+    """planes float [N, 3, H, H] -> [N, 3, S, S], S being `side_px` when a crop is among `steps`, else H; and the maps
+    [N, 3, 3] from places in them to places in `planes`.
 
     Coordinates run from -1 to 1 over each step's own frame. Walking from the result back to the source, `matrix` maps
     result coordinates into the frame at hand, and `inside` drops what lies outside of a frame that a step looks beyond.
@@ -38,7 +39,7 @@ def resample(planes: Tensor, steps: Sequence[AugmentStep], side_px: int, generat
         padding_mode="border",
         align_corners=False,
     )
-    return sampled if inside is None else sampled * inside.unsqueeze(1)
+    return (sampled if inside is None else sampled * inside.unsqueeze(1)), matrix
 
 
 def _grid(side_px: int) -> Tensor:

@@ -67,6 +67,8 @@ class Spec(Section):
     input: InputSpec
     outputs: tuple[str, ...]
     temperature: Annotated[float, Field(gt=0)] = 1.0
+    threshold: Annotated[float, Field(ge=0)] = 0.5
+    """The score that a find needs, of kinds whose answers hold finds."""
     confident_at: Annotated[float, Field(ge=0, le=1)] = 0.70
     int8: Int8 = Int8()
 

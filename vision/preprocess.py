@@ -29,6 +29,8 @@ _SCANS = tuple(_SCAN + bytes((6 + 2 * count, count)) for count in (1, 2, 3, 4))
 """How a scan of so many components begins; within a scan the marker can't occur."""
 _MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM")
 _ORIENTATION_TAG = 0x0112
+FIRST_ON_ITS_SIDE = 5
+"""EXIF orientations from here on exchange width and height."""
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -121,6 +123,11 @@ def exif_orientation(image: Image.Image) -> int:
     except Exception:  # getexif parses untrusted TIFF structures
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def upright_size(header: Image.Image) -> tuple[int, int]:
+    """(width, height) that the image will have once it is decoded. header: as `open_header` gives it."""
+    return header.size[::-1] if exif_orientation(header) >= FIRST_ON_ITS_SIDE else header.size
 
 
 def to_cache(image: Image.Image, spec: InputSpec) -> np.ndarray:

@@ -48,6 +48,8 @@ class Record(Section):
     route: Route = "champion"
     pair_id: str | None = None
     """The other answer to the same image, where a challenger ran beside the champion."""
+    agrees: bool | None = None
+    """With that answer, as the kind sees it (`Answering.same`). None where there is none, and in older records."""
     client_hash: str | None = None
     """Salted hash of the key or address, see `client_hash`; None where nobody is told apart."""
     engine: str | None = None
@@ -62,6 +64,8 @@ class Record(Section):
     """The model's second output; comparable within one package only."""
     answer: dict[str, Any]
     """What the kind said, less the two fields below: `label`, and for a classifier `predictions`."""
+    summary: dict[str, float | None] = {}
+    """What the kind measures of its answer beside label and confidence: more columns for drift."""
     confidence: float
     confident: bool
 

@@ -109,11 +109,12 @@ def to_record(row: dict[str, Any]) -> dict[str, Any]:
     numbers = [row[name] for name in embedding if row[name] is not None]
     features = [name for name in row if name not in {*names, *embedding, OFFSET} and not name.startswith("answer_")]
     return {
-        **{name: value for name, value in row.items() if name in names},
+        **{name: value for name, value in row.items() if name in names - {"summary"}},
         "at": row["at"].isoformat(),
         "features": {name: row[name] for name in features},
         "embedding": [float(NUMBER % number) for number in numbers],
         "answer": json.loads(row["answer"]),
+        **({"summary": json.loads(row["summary"])} if row.get("summary") else {}),
         "confidence": row["answer_confidence"],
         "confident": row["answer_confident"],
     }

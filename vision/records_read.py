@@ -62,8 +62,8 @@ def log_files(folder: Path, days: tuple[int, ...] | None = None) -> list[LogFile
 def read_records(folder: Path, since: Watermark | None = None) -> "tuple[pd.DataFrame, Watermark]":
     """All whole records after `since`, and the watermark to come back with.
 
-    Columns: those of `Record`, features by name, `answer` as JSON text, its plain values as `answer_<name>` beside
-    `answer_confidence` and `answer_confident`, the embedding as e0 ... (the names of a package's `reference.parquet`).
+    Columns: those of `Record`, features by name, `answer` and `summary` as JSON text, their plain values as `answer_<name>`
+    beside `answer_confidence` and `answer_confident`, the embedding as e0 ... (the names of a package's `reference.parquet`).
     Lines that are no JSON are left out; their number stands in `attrs["unreadable"]`.
     """
     import pandas as pd
@@ -121,7 +121,7 @@ def to_table(rows: list[dict[str, Any]], ends: list[int]) -> "pd.DataFrame":
     """One row a record, columns as `read_records` says and `log_offset`."""
     import pandas as pd
 
-    nested = ("features", "embedding", "answer", "confidence", "confident")
+    nested = ("features", "embedding", "answer", "summary", "confidence", "confident")
     answers = [row.get("answer") or {} for row in rows]
     plain = [
         {name: value for name, value in answer.items() if not isinstance(value, list | dict)} for answer in answers
@@ -132,6 +132,10 @@ def to_table(rows: list[dict[str, Any]], ends: list[int]) -> "pd.DataFrame":
     table[OFFSET] = ends
     features = _columns([row.get("features") or {} for row in rows]).astype("float64")
     said = _columns(plain).add_prefix("answer_")
+    summaries = [row.get("summary") for row in rows]
+    if any(summaries):
+        table["summary"] = [None if one is None else to_json(one).decode() for one in summaries]
+        said = said.assign(**_columns([one or {} for one in summaries]).add_prefix("answer_").astype("float64"))
     said["answer_confidence"] = [row.get("confidence") for row in rows]
     said["answer_confident"] = [row.get("confident") for row in rows]
     embedding = pd.DataFrame(_matrix([row.get("embedding") or [] for row in rows])).add_prefix("e")

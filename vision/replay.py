@@ -17,6 +17,7 @@ from vision.data.label_intake import kept_image
 from vision.export.golden import TOLERANCES
 from vision.export.runtime import onnx_run
 from vision.kinds import answering
+from vision.kinds.base import Answering
 from vision.package import Package
 from vision.preprocess import decode, to_input
 from vision.settings import Section
@@ -65,7 +66,7 @@ def replay(record: Mapping[str, Any], data: bytes, package: Package, inbox: Path
     same, why = _same_image(record, data, measure_image(image, data), inbox)
     tolerance = TOLERANCES[precision]
     parts = (
-        _compare_answer(record, now, tolerance),
+        _compare_answer(kind, record, now, tolerance),
         _compare_embedding(np.array(record["embedding"]), np.asarray(outputs["embedding"][0]), tolerance),
     )
     return Replay(
@@ -98,22 +99,17 @@ def _is_number(value: float | None) -> bool:
     return value is not None and math.isfinite(value)
 
 
-def _compare_answer(record: Mapping[str, Any], now: Mapping[str, Any], tolerance: float) -> Compared:
-    """The label must be the same, or the two must be as near as the tolerance lets numbers be; numbers by their name."""
+def _compare_answer(kind: Answering, record: Mapping[str, Any], now: Mapping[str, Any], tolerance: float) -> Compared:
+    """As the kind compares two answers."""
     recorded = {**record["answer"], "confidence": record["confidence"]}
-    then, here = _numbers(recorded), _numbers(now)
-    both = [name for name in then if name in here and then[name] is not None]
-    differences = {name: abs(then[name] - here[name]) for name in both}
-    close = all(gap <= tolerance * (1 + abs(then[name])) for name, gap in differences.items())
-    same = recorded.get("label") == now.get("label")
-    near = close and abs(record["confidence"] - now["confidence"]) <= tolerance
+    difference, reasons = kind.compare(recorded, now, tolerance)
     return Compared(
         what="answer",
         recorded=f"{recorded.get('label')} {record['confidence']:.6f}",
         now=f"{now.get('label')} {now['confidence']:.6f}",
-        difference=max(differences.values(), default=0.0),
+        difference=difference,
         allowed=tolerance,
-        equal=bool(close and (same or near) and len(both) > 0),
+        equal=not reasons,
     )
 
 
@@ -129,16 +125,3 @@ def _compare_embedding(then: np.ndarray, here: np.ndarray, tolerance: float) -> 
         allowed=tolerance,
         equal=bool(close),
     )
-
-
-def _numbers(value: Any, name: str = "") -> dict[str, float]:
-    """Every number in a JSON value by its path; items of a list by their label, where they have one."""
-    if isinstance(value, bool) or value is None or isinstance(value, str):
-        return {}
-    if isinstance(value, Mapping):
-        return {path: number for key, item in value.items() for path, number in _numbers(item, f"{name}/{key}").items()}
-    if isinstance(value, list | tuple):
-        keys = [item.get("label", index) if isinstance(item, Mapping) else index for index, item in enumerate(value)]
-        items = zip(keys, value, strict=True)
-        return {path: number for key, item in items for path, number in _numbers(item, f"{name}/{key}").items()}
-    return {name: float(value)}

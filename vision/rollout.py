@@ -35,9 +35,9 @@ class Measure(Section):
     """One comparison of challenger and champion; the higher, the worse for the challenger.
 
     failures: share of images that the challenger could not answer. latency_ratio: time to compute an image. disagreement:
-    share of images with another label. unsure_rise: how much larger the share of answers that are not confident is.
-    accuracy_loss: how much lower the accuracy on labelled answers is. accuracy_loss_since: that of a new champion since
-    it answers alone, below that of the one before until then.
+    share of images that are answered otherwise (another label; where boxes are found, other ones). unsure_rise: how much
+    larger the share of answers that are not confident is. accuracy_loss: how much lower the accuracy on labelled answers is.
+    accuracy_loss_since: that of a new champion since it answers alone, below that of the one before until then.
     """
 
     name: str

@@ -131,8 +131,11 @@ def _pairs(first: "pd.DataFrame", second: "pd.DataFrame", rows: Rows) -> dict[st
     known = true.notna()
     wrong = [(both[name][known] != true[known]).to_numpy(float) for name in ("answer_label", "answer_label_first")]
     unsure = [1.0 - both[name].to_numpy(float) for name in ("answer_confident", "answer_confident_first")]
+    # Records of before the service compared the answers itself have their labels alone.
+    other = both["answer_label"] != both["answer_label_first"]
+    differs = other.where(both["agrees"].isna(), both["agrees"].eq(False))
     return {
-        DISAGREEMENT: (both["answer_label"] != both["answer_label_first"]).to_numpy(float),
+        DISAGREEMENT: differs.to_numpy(float),
         UNSURE: np.stack(unsure, axis=1),
         ACCURACY: np.stack(wrong, axis=1),
     }

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 PLAIN = (
     "id", "at", "package_sha", "model_version", "release_no", "route", "pair_id", "client_hash", "batch_size",
-    "compute_ms",
+    "compute_ms", "agrees",
 )  # fmt: skip
 SAID = ("answer_label", "answer_confident")
 COLUMNS = (*PLAIN, *SAID)
@@ -162,4 +162,5 @@ def _timed(table: "pd.DataFrame") -> "pd.DataFrame":
 
     at = pd.to_datetime(table["at"], utc=True, format="ISO8601")
     # An empty column of a file would have another type than a full one of the next.
-    return table.assign(at=at, **{name: table[name].astype(object) for name in ("pair_id", "client_hash")})
+    plain = {name: table[name].astype(object) for name in ("pair_id", "client_hash", "agrees")}
+    return table.assign(at=at, **{name: column.where(column.notna(), None) for name, column in plain.items()})

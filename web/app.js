@@ -1,11 +1,13 @@
 // From a photo to what is shown: wires the page's parts together.
 
 import { Problem, explain, modelVersion, onKeyNeeded, passport, predict, sendFeedback } from "./api.js";
+import { showBoxes } from "./boxes.js";
 import { openCamera } from "./camera.js";
 import { showAnswer, showCard, showHeat, showPassport, showPhoto, showProblem, words } from "./show.js";
 
 const $ = (id) => document.getElementById(id);
 let current = null; // {image, id, label}: what the page shows now
+let model = null; // what the service says of its model, null until it has
 let asked = 0; // counts photos, so that a late answer about an earlier one is dropped
 
 async function look(image) {
@@ -20,11 +22,13 @@ async function look(image) {
     if (number !== asked) return;
     current = { image, id: answer.prediction_id, label: answer.label };
     showAnswer(answer);
+    showBoxes(answer, model?.labels ?? [], model?.confident_at ?? 0);
     showCard(answer.card);
     resetFeedback();
     $("result").hidden = false;
     $("answer").focus();
-    lookCloser(image, number);
+    // Boxes are on the photo already; of a heatmap there is more to see.
+    if (model?.heatmap !== false) lookCloser(image, number);
   } catch (error) {
     if (number === asked) showProblem(error);
   } finally {
@@ -40,6 +44,7 @@ async function lookCloser(image, number) {
 function resetFeedback() {
   $("ask").hidden = false;
   $("correct").hidden = true;
+  $("several").hidden = $("found").childElementCount < 2;
   $("thanks").textContent = "";
 }
 
@@ -120,12 +125,13 @@ function wireAnswer() {
 }
 
 async function introduce() {
-  const model = await modelVersion().catch(() => null);
+  model = await modelVersion().catch(() => null);
   if (!model) return;
   $("title").textContent = model.title ?? words(model.system);
   document.title = $("title").textContent;
   $("model").textContent = `Model ${model.version}, ${model.arch}: ${model.labels.map(words).join(", ")}`;
-  $("label").replaceChildren(...model.labels.map((label) => new Option(words(label), label)));
+  const known = model.vocabulary ?? model.labels;
+  $("label").replaceChildren(...known.map((label) => new Option(words(label), label)));
 }
 
 onKeyNeeded(askForKey);

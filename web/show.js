@@ -24,8 +24,12 @@ export function showAnswer(answer) {
   badge.className = answer.confident ? "sure" : part >= HALF ? "unsure" : "poor";
   badge.textContent = `${percent(part)} sure${answer.confident ? "" : ": below what this model needs to be trusted"}`;
   $("retake").hidden = answer.confident;
-  $("bars").replaceChildren(...(answer.predictions ?? []).slice(0, 3).map(bar));
-  showBoxes(answer.boxes ?? []);
+  const ranked = (answer.predictions ?? []).slice(0, 3);
+  $("bars").hidden = !ranked.length;
+  $("bars").replaceChildren(...ranked.map(bar));
+  const scored = Number.isFinite(answer.score) && Number.isFinite(answer.threshold);
+  $("score").hidden = !scored;
+  $("score").textContent = scored ? `How unusual it is: ${figure(answer.score)}; usual is up to ${figure(answer.threshold)}` : "";
 }
 
 export function showHeat(png) {
@@ -69,25 +73,6 @@ function bar({ label, probability }) {
   return item;
 }
 
-/** boxes: [{box: [x1, y1, x2, y2] in pixels of the photo, label, confidence}] */
-function showBoxes(boxes) {
-  const svg = $("boxes");
-  svg.setAttribute("viewBox", `0 0 ${$("photo").naturalWidth || 1} ${$("photo").naturalHeight || 1}`);
-  svg.replaceChildren(
-    ...boxes.flatMap(({ box: [x1, y1, x2, y2], label, confidence }) => [
-      shape("rect", { x: x1, y: y1, width: x2 - x1, height: y2 - y1 }),
-      shape("text", { x: x1, y: y1 - 4 }, `${words(label)} ${percent(confidence)}`),
-    ]),
-  );
-}
-
-function shape(tag, attributes, text = "") {
-  const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-  element.textContent = text;
-  return element;
-}
-
 /** A nested object as headed lists: plain values first, then each object under its name. */
 function sections(found, depth = 0) {
   const plain = Object.entries(found).filter(([, value]) => value === null || typeof value !== "object" || Array.isArray(value));
@@ -109,14 +94,18 @@ function pairs(values) {
   return list;
 }
 
-function make(tag, text, className = "") {
+export function make(tag, text, className = "") {
   const element = document.createElement(tag);
   element.textContent = String(text);
   if (className) element.className = className;
   return element;
 }
 
-function percent(part) {
+export function percent(part) {
   const rounded = Math.round(part * 100);
   return rounded === 100 && part < 1 ? "over 99 %" : `${rounded} %`;
+}
+
+function figure(number) {
+  return number.toPrecision(3);
 }

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from bentos.batching.batch import Run
 from bentos.batching.batcher import Batcher
 from bentos.engine import Engine, ready_engine
 from bentos.http.schemas import ModelInfo, ModelVersion
 from bentos.releasing.source import Served
 from configs.serving import ServingConfig
-from vision.explain.overlay import overlay_whole
 from vision.export.runtime import onnx_run
 from vision.kinds import answering
 from vision.preprocess import decode, to_input
@@ -21,7 +21,6 @@ from vision.preprocess import decode, to_input
 CHAMPION, CANARY, SHADOW = "champion", "canary", "shadow"
 CLOSE_S = 10.0
 """An engine that hangs keeps a worker no longer from its next release, or from its end."""
-EXPLAIN_MODEL = "explain.onnx"
 EXPLAIN_SIDE_PX = 1024
 
 
@@ -53,6 +52,8 @@ class Lane:
             title=self.served.title,
             kind=self.spec.kind,
             labels=self.spec.labels,
+            heatmap=self.kind.heatmap and self.explains,
+            vocabulary=self.kind.vocabulary(self.spec.labels),
             release_no=self.served.release.no,
             confident_at=self.spec.confident_at,
             input_side_px=self.spec.input.side_px,
@@ -62,19 +63,21 @@ class Lane:
 
     @property
     def explains(self) -> bool:
-        return (self.served.package.folder / EXPLAIN_MODEL).is_file()
+        graph = self.kind.explain_graph
+        return graph is None or (self.served.package.folder / graph).is_file()
 
     @cached_property
-    def _explain(self):
-        return onnx_run(self.served.package.folder / EXPLAIN_MODEL, threads=1)
+    def _explain(self) -> Run:
+        """What `kind.overlay` is drawn from; the engine where that is the model itself, so that both say the same."""
+        graph = self.kind.explain_graph
+        return self.engine.predict if graph is None else onnx_run(self.served.package.folder / graph, threads=1)
 
     def explain(self, data: bytes) -> bytes:
-        """A PNG of the photograph under the Grad-CAM heatmap of its likeliest class. Blocks. Raises `ImageError`."""
+        """A PNG of the photograph with where its answer comes from. Blocks. Raises `ImageError`."""
         image = decode(data, self.served.serving.max_megapixels)
         found = self._explain(to_input(image, self.spec.input)[np.newaxis])
-        heatmap = found["heatmaps"][0, int(found["logits"][0].argmax())]
         drawn = io.BytesIO()
-        Image.fromarray(overlay_whole(image, heatmap, self.spec.input, EXPLAIN_SIDE_PX)).save(drawn, "PNG")
+        Image.fromarray(self.kind.overlay(image, found, self.spec, EXPLAIN_SIDE_PX)).save(drawn, "PNG")
         return drawn.getvalue()
 
     def renamed(self, served: Served, route: str) -> "Lane":

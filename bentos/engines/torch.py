@@ -62,15 +62,15 @@ class TorchEngine:
 
 
 class FastModel(nn.Module):
-    """`ServedModel` with convolutions and linear layers in `dtype`, channels last; normalisation, statistics of batch
-    normalisation and the embedding stay float32.
+    """`ServedModel` with convolutions, linear layers and group normalisation in `dtype`, channels last; normalisation of
+    pixels, statistics of batch normalisation and the embedding stay float32.
     """
 
     def __init__(self, served: ServedModel, dtype: torch.dtype) -> None:
         super().__init__()
         self.served, self.dtype = served.to(memory_format=torch.channels_last), dtype
         for layer in served.network.modules():
-            if isinstance(layer, nn.Conv2d | nn.Linear):
+            if isinstance(layer, nn.Conv2d | nn.Linear | nn.GroupNorm):
                 layer.to(dtype)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
@@ -125,6 +125,7 @@ def _trained(package: Package) -> ServedModel:
     """The package's network with its weights; normalisation and projection come from the weight file as well."""
     spec = package.spec
     config = yaml.safe_load((package.folder / "config.yaml").read_text())
-    network = learning(spec.kind).network(ModelConfig.model_validate(config["model"]), spec.labels, seed=0)
+    model = ModelConfig.model_validate(config["model"])
+    network = learning(spec.kind).network(model, spec.labels, 0, spec.input.side_px)
     served = ServedModel(network, answering(spec.kind).outputs, IMAGENET_MEAN, IMAGENET_STD)
     return load_model(served, package.folder / "model.safetensors")

@@ -105,7 +105,7 @@ async def predict_all(predictor: Predictor, images: list[bytes], asked: Asked) -
 
 
 async def explain(request: Request) -> Response:
-    """A PNG of the image under the heatmap of what decided its answer."""
+    """A PNG of the image with where its answer comes from: `Answering.explained` says what is drawn."""
     predictor: Predictor = request.app.state.predictor
     _check_explains(predictor)
 

@@ -14,6 +14,7 @@ from starlette.responses import Response
 from bentos.http.problems import Refused, json_answer
 from bentos.http.upload import limited
 from bentos.records import Recorder
+from vision.kinds import answering
 from vision.package import Spec
 from vision.records import Feedback
 from vision.records_find import find_record
@@ -27,7 +28,7 @@ class FeedbackAsked(BaseModel):
     model_config = ConfigDict(extra="forbid", str_max_length=256)
 
     id: str = Field(description="`prediction_id` of the answer")
-    label: str = Field(description="the true label, one of the model's")
+    label: str = Field(description="what the image really is, one of the model's `vocabulary`")
 
 
 class FeedbackSaid(BaseModel):
@@ -46,7 +47,7 @@ class FeedbackDesk:
     def __init__(
         self, recorder: Recorder, labels: Callable[[str], tuple[str, ...]], packages: Path, metrics: SimpleNamespace
     ) -> None:
-        """labels: of a package by its hash, or of the one that answers now. packages: where the earlier ones lie."""
+        """labels: vocabulary of a package by its hash, or of the one that answers now. packages: where the earlier ones lie."""
         self._recorder, self._labels, self._packages, self._metrics = recorder, labels, packages, metrics
 
     def say(self, asked: FeedbackAsked, key_id: str | None) -> FeedbackSaid:
@@ -73,10 +74,11 @@ class FeedbackDesk:
         return FeedbackSaid(id=asked.id, label=asked.label, predicted=predicted, right=predicted == asked.label, at=at)
 
     def _labels_of(self, package_sha: str) -> tuple[str, ...]:
-        """Labels of the package that answered; of the champion when that is gone."""
+        """What the package that answered has words for; the champion when that is gone."""
         spec = self._packages / package_sha / "spec.json"
         try:
-            return Spec.model_validate_json(spec.read_bytes()).labels
+            found = Spec.model_validate_json(spec.read_bytes())
+            return answering(found.kind).vocabulary(found.labels)
         except (OSError, ValueError):
             return self._labels(package_sha)
 

@@ -11,7 +11,7 @@ from bentos.batching.lane import Lane
 from bentos.http.feedback import FeedbackAsked, FeedbackSaid
 from bentos.http.schemas import ErrorAnswer, Health, ModelInfo, ModelVersion, ServedRelease
 from bentos.releasing.router import Lanes
-from vision.export.golden import golden_outputs
+from vision.export.golden import golden_outputs, golden_sizes
 from vision.package import Card
 from vision.passport import Passport
 
@@ -34,18 +34,20 @@ ERRORS = {
 GUARDED, BODY = (401, 403, 429, 503), (400, 408, 413)
 IMAGE_ERRORS = (*BODY, 415, 422, *GUARDED)
 TOP_K = {"type": "integer", "minimum": 1, "maximum": 100}
+TOP_K_WORDS = (
+    "how many of the likeliest labels are named, where a model ranks them; boxes are always all that were found"
+)
 QUERY = [
-    {"name": "top_k", "in": "query", "schema": TOP_K, "description": "labels in the answer", "example": 3},
+    {"name": "top_k", "in": "query", "schema": TOP_K, "description": TOP_K_WORDS, "example": 3},
     {"name": "keep", "in": "query", "schema": {"type": "boolean"}, "description": "keep the image (scope `keep`)"},
-    {"name": "explain", "in": "query", "schema": {"type": "boolean"}, "description": "add the heatmap; one image only"},
+    {
+        "name": "explain",
+        "in": "query",
+        "schema": {"type": "boolean"},
+        "description": "add the picture of /explain; one image only",
+    },
 ]
 OF_ID = {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}, "example": EXAMPLE_ID}
-HEATMAP = {
-    "type": "string",
-    "contentEncoding": "base64",
-    "contentMediaType": "image/png",
-    "description": "with `explain=true`: the image under the heatmap of what decided its answer",
-}
 RETRY = {"Retry-After": {"description": "seconds to wait", "schema": {"type": "integer", "minimum": 1}}}
 RATE = {
     "RateLimit-Policy": {"description": "requests (q) in so many seconds (w)", "schema": {"type": "string"}},
@@ -101,7 +103,12 @@ def _prediction(lane: Lane) -> dict[str, Any]:
             "model": _ref("ModelInfo"),
             "card": {"anyOf": [_ref("Card"), {"type": "null"}], "description": "what to do about the label"},
             **answer["properties"],
-            "heatmap_png": HEATMAP,
+            "heatmap_png": {
+                "type": "string",
+                "contentEncoding": "base64",
+                "contentMediaType": "image/png",
+                "description": f"with `explain=true`: {lane.kind.explained}",
+            },
         },
         "required": ["prediction_id", "model", "card", *answer["required"]],
     }
@@ -111,11 +118,11 @@ def _paths(lane: Lane, max_images: int) -> dict[str, Any]:
     return {
         "/predict": {"post": _predict(lane, max_images)},
         "/explain": {"post": {
-            **_about("explain", "Where the answer comes from: the image under a heatmap"),
+            **_about("explain", f"Where the answer comes from: {lane.kind.explained}"),
             "requestBody": _images(1),
             "responses": {"200": _png(), **_errors((*IMAGE_ERRORS, 404))},
         }},
-        "/feedback": {"post": _feedback(lane.spec.labels[0])},
+        "/feedback": {"post": _feedback(lane.kind.vocabulary(lane.spec.labels)[0])},
         "/predictions/{id}/lineage": {"get": {
             **_about("lineage", "All that led to one prediction", [OF_ID]),
             "responses": _answers(_ref("Passport"), None, (404, *GUARDED)),
@@ -160,7 +167,8 @@ def _feedback(label: str) -> dict[str, Any]:
 def prediction_example(lane: Lane) -> dict[str, Any]:
     """What the model says of its first golden image."""
     outputs = golden_outputs(lane.served.package.folder)
-    answer = lane.answer({name: values[0] for name, values in outputs.items()}, (0, 0), None)
+    size_px = golden_sizes(lane.served.package.folder)[0]
+    answer = lane.answer({name: values[0] for name, values in outputs.items()}, size_px, None)
     label = lane.kind.summary(answer)["label"]
     return {"prediction_id": EXAMPLE_ID, "model": lane.info, "card": lane.card(label), **answer}
 

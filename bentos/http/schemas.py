@@ -41,6 +41,10 @@ class ModelVersion(ModelInfo):
     title: str
     kind: str
     labels: tuple[str, ...]
+    vocabulary: tuple[str, ...]
+    """What feedback may call an image."""
+    heatmap: bool
+    """Does /explain show a heatmap, and not only what the answer says anyway?"""
     release_no: int
     confident_at: float
     input_side_px: int
@@ -89,7 +93,7 @@ class ServedRelease(BaseModel):
 
 
 class Prediction(BaseModel):
-    """POST /predict. Beside these fields stands the kind's answer: label, confidence, confident, predictions."""
+    """POST /predict. Beside these fields stands the kind's answer: label, confidence, confident, and what it found."""
 
     model_config = {"extra": "allow"}
 
@@ -97,7 +101,7 @@ class Prediction(BaseModel):
     model: ModelInfo
     card: dict[str, Any] | None
     heatmap_png: str | None = None
-    """With `?explain=true`: the image under its heatmap, a PNG in base64."""
+    """With `?explain=true`: the image with where its answer comes from, a PNG in base64."""
 
 
 class Predictions(BaseModel):

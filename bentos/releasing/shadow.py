@@ -73,7 +73,8 @@ class Shadow:
 
     async def _fields(self, lane: Lane, answered: Answered, data: bytes, asked: Asked) -> dict[str, Any]:
         batched = await lane.batcher.submit(await self._input(lane, answered, data))
-        return answer_of(lane, answered.decoded, batched, asked, answered.fields["id"])[1]
+        prediction, fields = answer_of(lane, answered.decoded, batched, asked, answered.fields["id"])
+        return {**fields, "agrees": lane.kind.same(prediction, answered.prediction)}
 
     async def _input(self, lane: Lane, answered: Answered, data: bytes) -> np.ndarray:
         """uint8 [S, S, 3], as the challenger's own spec wants it."""

@@ -31,6 +31,7 @@ def explore(run: Run, splits: StageResult) -> StageResult:
             "grid_images": config.evaluation.grid_images,
             "bits": config.data.split.near_duplicate_bits,
             "side_px": config.input.side_px,
+            "crop": config.input.crop,
         },
         inputs={"split_sha": splits.made["split_sha"]},
         roots=("vision.exploration.page", f"vision.kinds.{config.kind}_exploring", "vision.preprocess"),
@@ -53,6 +54,7 @@ def _explore(run: Run, splits: StageResult, folder: Path) -> dict[str, Any]:
         root=run.dataset_folder,
         bits=config.data.split.near_duplicate_bits,
         side_px=config.input.side_px,
+        crop=config.input.crop,
     )
     own = exploring(config.kind).explore(data.readable, data.root, folder, config.evaluation.grid_images)
     report, facts = data_report(data, own, folder)

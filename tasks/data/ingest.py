@@ -14,6 +14,7 @@ from tasks.data.labels import collect_labels, label_places, told_labels
 from tasks.progress import progress
 from tasks.run import Run
 from tasks.stages import write_json
+from vision.data.annotations import annotated_labels
 from vision.data.folders import EXTENSIONS
 from vision.data.manifest import list_images
 from vision.settings import Section
@@ -50,7 +51,7 @@ def ingest(run: Run) -> Dataset:
     with places.lock(), progress("ingest") as bar:
         labels = collect_labels(run)
         got = materialise(run.config.data, run.dataset_folder, run.data_root, bar, places.store)
-    for line in (told(got.left_out), told_labels(labels), told_conflicts(got.conflicts)):
+    for line in (told(got.left_out), told_labels(labels), told_conflicts(got.conflicts), *told_notes(got.notes)):
         if line:
             print(line, flush=True)
     version = add_version(run.state.datasets, run.config.system, run.dvc_remote)
@@ -79,6 +80,10 @@ def told(names: tuple[str, ...]) -> str:
     return f"ingest: {len(names)} left out, not named {', '.join(EXTENSIONS)}: {named}"
 
 
+def told_notes(notes: tuple[str, ...]) -> list[str]:
+    return [f"ingest: {note}" for note in notes]
+
+
 def told_conflicts(conflicts: tuple[tuple[str, str, str], ...]) -> str:
     """Images of the source that people call otherwise, in one line: the source is not overruled, and nothing is lost."""
     if not conflicts:
@@ -101,4 +106,4 @@ def checkout(run: Run, commit: str, folder: Path) -> Dataset:
     counts = list_images(folder)["label"].value_counts().sort_index()
     counts = {str(label): int(count) for label, count in counts.items()}
     seconds = round(time.monotonic() - started, 3)
-    return Dataset(**version, labels=tuple(counts), counts=counts, seconds=seconds)
+    return Dataset(**version, labels=annotated_labels(folder) or tuple(counts), counts=counts, seconds=seconds)

@@ -21,6 +21,7 @@ from vision.data.features import describe
 from vision.data.label_intake import QUEUE
 from vision.data.label_sheet import QueueItem, write_sheet, written
 from vision.data.labelled import read_labels
+from vision.kinds import answering
 from vision.monitoring.queue_page import QueuePage, write_page
 from vision.monitoring.selection import Chosen, KnownHashes, choose, rank_disagreeing, rank_novel, rank_unsure
 from vision.package import open_package
@@ -70,7 +71,8 @@ def make_queue(run: Run) -> Queued:
         room = run.config.label_queue.budget - waiting
         if room < 1:
             return Queued(waiting=waiting, why=f"{waiting} images still wait for a label in {queue}")
-        found = find_candidates(run.state.inbox(run.config.system), run.state.records(run.config.system))
+        inbox, records = run.state.inbox(run.config.system), run.state.records(run.config.system)
+        found = find_candidates(inbox, records, answering(run.config.kind).margin)
         table = _unlabelled(run, found, {item.sha256 for item in items})
         chosen = choose(_rankings(run, table), room, _known_hashes(run, items), lambda made: _hash(run, found, made))
         if not chosen.ids:

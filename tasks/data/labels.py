@@ -5,6 +5,7 @@ import json
 from configs.paths import StatePaths
 from tasks.run import Run
 from vision.data.label_intake import Labelled, LabelPlaces, take_in
+from vision.kinds import answering
 from vision.package import Spec
 from vision.release import package_folder, read_release
 
@@ -19,8 +20,12 @@ def label_places(paths: StatePaths, system: str) -> LabelPlaces:
 
 
 def known_labels(run: Run) -> tuple[str, ...]:
-    """What an image may be called: `data.classes`, else the labels of the last data version, else the champion's."""
-    if run.config.data.classes is not None:
+    """What an image may be called, of `data.classes`, else of the labels of the last data version, else of the champion's."""
+    return answering(run.config.kind).vocabulary(_model_labels(run))
+
+
+def _model_labels(run: Run) -> tuple[str, ...]:
+    if run.config.data.classes is not None and run.config.data.label_by == "class":
         return run.config.data.classes
     if (last := run.folder / "dataset.json").is_file():
         return tuple(json.loads(last.read_text())["labels"])

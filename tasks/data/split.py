@@ -58,6 +58,15 @@ def split(run: Run, manifest: StageResult, move_head: bool = True) -> StageResul
     return result
 
 
+def inherited_splits(folder: Path) -> dict[str, str]:
+    """sha256 -> split of every image that the system in `folder` has ever placed; nothing before its first split."""
+    head_file = folder / "split_head.json"
+    if not head_file.is_file():
+        return {}
+    placed = pd.read_parquet(folder / json.loads(head_file.read_text())["path"], columns=["sha256", "split"])
+    return dict(zip(placed["sha256"], placed["split"], strict=True))
+
+
 def _move_head(head_file: Path, asked: dict, result: StageResult, parent: dict | None) -> None:
     """Later splits inherit from `result`. Its path is relative: a state folder may be moved."""
     shas = {name: result.made[name] for name in ("split_sha", "placements_sha")}

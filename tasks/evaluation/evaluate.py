@@ -1,4 +1,4 @@
-"""What the trained model is worth on images it never saw: figures with intervals, pictures, temperature."""
+"""What the trained model is worth on images it never saw: figures with intervals, pictures, calibration."""
 
 import json
 from pathlib import Path
@@ -23,6 +23,13 @@ EVALUATION = (
     "vision.evaluation.plots",
     "vision.evaluation.confidence_plots",
     "vision.evaluation.galleries",
+    "vision.evaluation.anomaly",
+    "vision.evaluation.anomaly_plots",
+    "vision.evaluation.detection",
+    "vision.evaluation.coco",
+    "vision.evaluation.box_errors",
+    "vision.evaluation.box_galleries",
+    "vision.evaluation.box_plots",
 )
 """What a kind's evaluation and pictures load inside their functions, where a stage's key doesn't see it."""
 
@@ -59,13 +66,13 @@ def _evaluate(run: Run, dataset: Dataset, cache: StageResult, model: StageResult
             outputs[name] = predict(served, store.images, store.indices(name), spec, on_progress=bar)
             rows[name] = store.rows.iloc[store.indices(name)].reset_index(drop=True)
             np.savez(folder / f"outputs_{name}.npz", **outputs[name])
-    temperature = kind.calibrate(outputs["val"], kind.targets(rows["val"], dataset.labels))
-    spec = spec.model_copy(update={"temperature": temperature})
+    calibrated = kind.calibrate(outputs["val"], kind.targets(rows["val"], dataset.labels))
+    spec = spec.model_copy(update=calibrated)
     found = kind.evaluate(outputs["test"], rows["test"], spec, run.config.evaluation)
     pictures = kind.draw(found, outputs["test"], store.crops("test"), spec, folder, run.config.evaluation.grid_images)
     pictures.append(training_curves(json.loads((model.folder / "history.json").read_text()), folder / "curves.png"))
     _write(folder, spec, found)
-    made = {"headline": found.headline, "metrics": stored(found.metrics), "temperature": temperature}
+    made = {"headline": found.headline, "metrics": stored(found.metrics), **calibrated}
     return made | {"pictures": [str(path) for path in pictures]}
 
 

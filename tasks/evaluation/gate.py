@@ -82,8 +82,10 @@ def _judged(
 def _stranger(trained: Trained, champion: RegisteredPackage) -> "Check | None":
     """A champion of other classes than the data has now can't be met; None for one that can."""
     from vision.evaluation.paired import no_common_label
+    from vision.kinds import answering
 
-    known, labels = set(champion.package.spec.labels), set(trained.rows("test")["label"])
+    spec, labels = champion.package.spec, set(trained.rows("test")["label"])
+    known = set(answering(spec.kind).vocabulary(spec.labels))
     return None if known & labels else no_common_label(f"v{champion.version}", known, labels)
 
 

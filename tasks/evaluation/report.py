@@ -166,7 +166,9 @@ def _times(trained: Trained, package: StageResult) -> Table:
         trained.manifest,
         trained.splits,
         trained.contract,
+        trained.pictures,
         trained.cache,
+        *trained.before,
         trained.model,
         trained.evaluation,
         trained.analysis,
@@ -196,7 +198,8 @@ def _summary(run: Run, trained: Trained, alias: Alias | None) -> str:
     fit, weights = trained.model.made, trained.model.made["weights"]
     start = f"from {weights['origin']} weights, {fit['epochs']} epochs, best epoch {fit['best_epoch']}, {fit['precision']['chosen']}"
     standing = f" Version {alias.version}: {alias.alias or 'no alias'} ({alias.reason})." if alias else ""
-    return f"{run.config.description} {run.config.model.arch} {start}.{standing} Reason of this run: {run.reason}."
+    told = f"{run.config.description} {run.config.model.arch} {start}.{standing}"
+    return f"{told} Measured on the test images. Reason of this run: {run.reason}."
 
 
 def _text(run: Run, trained: Trained, package: StageResult, verdict: Verdict, alias: Alias | None, page: Path) -> str:

@@ -1,4 +1,4 @@
-"""Clients of a service, drawn: leaves that nobody saw before, sent over HTTP, and labels that come later as feedback."""
+"""Clients of a service, drawn: pictures that nobody saw before, sent over HTTP, and labels that come later as feedback."""
 
 import contextlib
 import itertools
@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 
 from vision.data.config import DrawnSource
-from vision.data.synthetic import draw_leaf, image_seed, jpeg_quality, labels_of
+from vision.data.synthetic import draw_picture, image_seed, jpeg_quality, labels_of
 from vision.data.synthetic_scene import encode
 
 TIMEOUT_S = 30
@@ -39,7 +39,7 @@ class Sent:
 
 
 class Traffic:
-    """Sends drawn leaves of `scene` to one service. Every picture is drawn once. `sent`: all of it, in order of answers."""
+    """Sends drawn pictures of `scene` to one service. Every picture is drawn once. `sent`: all of it, in order of answers."""
 
     def __init__(self, url: str, clients: Sequence[str], source: DrawnSource, seed: int) -> None:
         """clients: bearer tokens; each request comes from the next one. seed: another than the training data's."""
@@ -98,7 +98,7 @@ class Traffic:
 
 def draw(source: DrawnSource, scene: str, label: str, seed: int) -> bytes:
     """A JPEG as this scene's camera stores it."""
-    return encode(draw_leaf(label, seed, source.side_px, scene)[0], jpeg_quality(seed, scene))
+    return encode(draw_picture(source, label, seed, scene)[0], jpeg_quality(seed, scene))
 
 
 def _sent(response: httpx.Response, at_s: float, scene: str, label: str) -> Sent:

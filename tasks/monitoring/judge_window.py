@@ -13,6 +13,7 @@ from tasks.monitoring.state import MonitorFolder, WindowVerdict, window_name
 from tasks.monitoring.windows import Window, champion_package
 from tasks.run import Run
 from vision.errors import MachineError
+from vision.kinds import answering
 from vision.monitoring.diagnosis import Diagnosis, diagnose
 from vision.monitoring.drift import DriftResult, find_drift
 from vision.records_read import read_feedback
@@ -35,7 +36,8 @@ def judge_window(run: Run, window: Window) -> WindowVerdict:
     reference, config = read_reference(package.folder), run.config.monitor
     drift = find_drift(reference, window.table, config, seed=window.no)
     feedback = read_feedback(run.state.feedback(run.config.system))
-    diagnosis = diagnose(reference, window.table, drift, feedback, config, package.spec.labels)
+    words = answering(package.spec.kind).vocabulary(package.spec.labels)
+    diagnosis = diagnose(reference, window.table, drift, feedback, config, words)
     rates = measured_error_rates(run, package, reference, drift.rows)
     verdict = _verdict(run, window, reference, Found(drift, diagnosis))
     return verdict.model_copy(update={"false_alarms": rates.false_alarms, "detectable": rates.detectable})

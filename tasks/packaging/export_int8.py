@@ -42,13 +42,14 @@ def _made(run: Run, trained: Trained, model: Path, graph: Path, exported: Callab
     from vision.export.int8 import quantise
     from vision.export.int8_gate import HeldBack, judge_int8
     from vision.export.runtime import onnx_run
+    from vision.kinds import answering
 
     config = run.config.export
     if not config.int8:
         return {"passed": False, "drop": None, "reasons": ["export.int8 is off"]}
     train = trained.crops("train")
     chosen = np.random.default_rng(SEED).permutation(len(train))[: config.calibration_images]
-    quantise(model, train[np.sort(chosen)], graph)
+    quantise(model, train[np.sort(chosen)], graph, answering(run.config.kind).quantised)
     # Both: one split alone has too few of a class to see one point.
     rows = pd.concat([trained.rows(split) for split in HELD_BACK], ignore_index=True)
     held = HeldBack([trained.crops(split) for split in HELD_BACK], rows)

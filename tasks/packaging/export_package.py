@@ -94,8 +94,8 @@ def _graph(package: Package, folder: Path, file: str, name: str, precision: str)
 
 def _tflite(run: Run, package: Package, folder: Path) -> tuple[list["Proof"], str]:
     """Converted now, from the system's own images, and held to the recall of the float graph on held-back images."""
+    from vision.export.class_loss import judge_losses, losses
     from vision.export.handover import prove
-    from vision.export.int8 import worst_drop
     from vision.export.runtime import onnx_run
     from vision.export.tflite import convert_tflite, tflite_python, tflite_run
 
@@ -103,15 +103,14 @@ def _tflite(run: Run, package: Package, folder: Path) -> tuple[list["Proof"], st
     python = tflite_python(run.state.root / "environments")
     convert_tflite(python, package.folder / "model.onnx", calibration, folder / TFLITE_MODEL)
     with tflite_run(python, folder / TFLITE_MODEL) as found:
-        drop = worst_drop(
-            *(_per_class(one, package, *held) for one in (onnx_run(package.folder / "model.onnx"), found))
-        )
+        rows = [_rows(one, package, *held) for one in (onnx_run(package.folder / "model.onnx"), found)]
+        loss = judge_losses(losses(*rows), run.config.export.int8_max_drop)
         proof = prove(package, folder / TFLITE_MODEL, found, "tflite", "LiteRT", None)
-    allowed = run.config.export.int8_max_drop
-    if drop > allowed or not proof.passed:
+    why = f"{loss.reason}; {proof.why}"
+    if not loss.passed or not proof.passed:
         (folder / TFLITE_MODEL).unlink()
-        return [], f"its worst class loses {drop:.3f} of its recall, {allowed:g} are allowed; {proof.why}"
-    return [proof.model_copy(update={"why": f"the worst class loses {drop:.3f} of its recall; {proof.why}"})], ""
+        return [], why
+    return [proof.model_copy(update={"why": why})], ""
 
 
 MAKERS: dict[str, Callable[[Run, Package, Path], tuple[list["Proof"], str]]] = {
@@ -177,11 +176,11 @@ def _readable(inputs: Inputs, most: int) -> np.ndarray:
     return np.concatenate(found)
 
 
-def _per_class(found: Callable, package: Package, images: Inputs, rows: pd.DataFrame) -> pd.DataFrame:
+def _rows(found: Callable, package: Package, images: Inputs, rows: pd.DataFrame) -> pd.DataFrame:
     from vision.evaluation.config import EvaluationConfig
     from vision.export.parity import all_outputs
     from vision.kinds import answering, learning
 
     outputs = all_outputs(found, images, answering(package.spec.kind))
     config = EvaluationConfig(bootstrap_samples=100)
-    return learning(package.spec.kind).evaluate(outputs, rows, package.spec, config).per_class
+    return learning(package.spec.kind).evaluate(outputs, rows, package.spec, config).rows

@@ -17,6 +17,7 @@ from tasks.training.pretrain import starting_weights
 from tasks.training.train import train
 from tasks.training.weigh import weigh
 from vision.errors import UserError
+from vision.kinds import answering
 from vision.models.config import ModelConfig
 from vision.settings import Section
 from vision.stage_files import finished
@@ -44,8 +45,10 @@ def contenders(run: Run) -> list[Run]:
 def _as(run: Run, arch: str, seed: int) -> Run:
     try:
         model = ModelConfig.model_validate(run.config.model.model_dump(mode="json") | {"arch": arch})
-    except ValidationError as error:
-        why = "; ".join(detail["msg"] for detail in error.errors())
+        answering(run.config.kind).check(run.config.model_copy(update={"model": model}))
+    except ValueError as error:
+        details = error.errors() if isinstance(error, ValidationError) else [{"msg": str(error)}]
+        why = "; ".join(detail["msg"] for detail in details)
         raise UserError(
             f"compare.archs has {arch}: {why}", "architectures that go with `model`", "correct compare.archs"
         ) from None

@@ -60,4 +60,4 @@ def _first(split: Any, share: float) -> Any:
 def allowed_share(made: dict[str, Any], cpu_seconds: float) -> float:
     """Of the config's epochs, such that the training keeps within `cpu_seconds`; at most 1."""
     whole = sum(epochs * made["cpu_seconds"][name] for name, epochs in made["stages"].items())
-    return min(1.0, cpu_seconds / whole)
+    return min(1.0, cpu_seconds / whole) if whole else 1.0

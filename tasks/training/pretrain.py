@@ -1,7 +1,8 @@
 """SimCLR pre-training on Ray: the backbone that `model.weights: simclr` starts from.
 
-It sees the training split's images alone, and no label. The others would teach the backbone what validation and test images
-look like: no label leaks so, but a score on them would no longer be one on images that the model has never met.
+It sees those images of the training split that the kind learns from, and no label. The others would teach the backbone what
+validation and test images look like: no label leaks so, but a score on them would no longer be one on images that the model
+has never met.
 """
 
 from dataclasses import dataclass
@@ -115,9 +116,10 @@ def _plan(config: "SystemConfig", cache: StageResult) -> StagePlan:
 
 def _refuse_small_split(config: "SystemConfig", cache: Path) -> None:
     """The loss tells an image from the others of its batch: there must be a batch."""
+    from tasks.training.start import labelled_images
     from vision.data.cache import ImageCache
 
-    images, asked = len(ImageCache.open(cache).indices("train")), config.pretraining.batch_size
+    images, asked = len(labelled_images(ImageCache.open(cache), config)), config.pretraining.batch_size
     if asked > images:
         raise UserError(
             f"pretraining.batch_size = {asked}, but the training split has {images} images",

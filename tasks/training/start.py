@@ -13,7 +13,6 @@ from vision.kinds import answering, learning
 from vision.kinds.base import Learning
 from vision.models.network import IMAGENET_MEAN, IMAGENET_STD, ServedModel, save_model
 from vision.models.weights import WeightsReport, load_champion, load_start
-from vision.training.config import TrainingConfig
 from vision.training.epoch import Plan
 from vision.training.loaders import Loaders, SplitData
 from vision.training.seeds import derived_seed
@@ -58,7 +57,7 @@ def build_model(job: TrainJob) -> ServedModel:
     """The job's network, random, with ImageNet's normalisation; `load_model` puts the real one in."""
     config = job.config
     seed = derived_seed(config.training.seed, "network")
-    network = job.learning.network(config.model, job.labels, seed)
+    network = job.learning.network(config.model, job.labels, seed, config.input.side_px)
     outputs = job.pretext.outputs if job.pretext else answering(config.kind).outputs
     return ServedModel(network, outputs, IMAGENET_MEAN, IMAGENET_STD)
 
@@ -107,10 +106,11 @@ def loaders_of(job: TrainJob) -> Loaders:
         return SplitData(cache.images, indices, job.learning.targets(cache.rows.iloc[indices], job.labels))
 
     validation = cache.indices("val")[:0] if job.pretext else cache.indices("val")
-    return Loaders(train=split(labelled_images(cache, job.config.training)), val=split(validation))
+    return Loaders(train=split(labelled_images(cache, job.config)), val=split(validation))
 
 
-def labelled_images(cache: ImageCache, config: TrainingConfig) -> np.ndarray:
-    """int64: the rows of the training split whose labels count."""
-    indices = cache.indices("train")
-    return indices[labelled(cache.rows.iloc[indices], config.label_share, config.seed)]
+def labelled_images(cache: ImageCache, config: SystemConfig) -> np.ndarray:
+    """int64: the rows of the training split whose labels count and that the kind learns from."""
+    indices, training = cache.indices("train"), config.training
+    indices = indices[learning(config.kind).learns_from(cache.rows.iloc[indices])]
+    return indices[labelled(cache.rows.iloc[indices], training.label_share, training.seed)]

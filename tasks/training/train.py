@@ -16,6 +16,8 @@ SOURCE = (
     "vision.training.stages",
     "vision.training.statistics",
     "vision.models.factory",
+    "vision.models.detectors",
+    "vision.training.box_loss",
     "vision.models.weights",
 )
 
@@ -72,8 +74,8 @@ def _refuse_small_split(run: Run, cache: StageResult) -> None:
     from vision.data.cache import ImageCache
 
     config = run.config.training
-    images = len(labelled_images(ImageCache.open(cache.folder), config))
-    if config.batch_size > images:
+    images = len(labelled_images(ImageCache.open(cache.folder), run.config))
+    if config.stages and config.batch_size > images:
         part = "" if config.label_share == 1 else f" (training.label_share = {config.label_share:g})"
         raise UserError(
             f"training.batch_size = {config.batch_size}, but the training split has {images} images{part}",

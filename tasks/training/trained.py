@@ -12,6 +12,7 @@ from vision.kinds.base import Evaluation
 from vision.settings import Section
 
 if TYPE_CHECKING:
+    from tasks.training.pretrain import Start
     from vision.data.cache import Crops
 
 
@@ -25,6 +26,8 @@ class Trained(Section):
     model: StageResult
     evaluation: StageResult
     analysis: StageResult
+    before: tuple[StageResult, ...] = ()
+    """What ran before the training where the config asks for it: pre-training, a search."""
 
     def rows(self, split: str) -> pd.DataFrame:
         """The readable images of one split, in the order of the cache and of the stored outputs."""
@@ -42,6 +45,11 @@ class Trained(Section):
         from vision.data.cache import ImageCache
 
         return ImageCache.open(self.cache.folder).crops(split)
+
+
+def before(run: Run, start: "Start") -> tuple[StageResult, ...]:
+    """`Trained.before` of this run."""
+    return tuple(stage for stage in (start.pretrained, run.tuned and run.tuned.found) if stage)
 
 
 def _pretraining(model: StageResult) -> dict[str, str]:

@@ -37,7 +37,8 @@ def tune(run: Run, dataset: Dataset, cache: StageResult, start: Start) -> Run:
         lineage = json.loads((start.champion.weights.parent / "lineage.json").read_text())
         return _with_values(run, **lineage["tuning"]) if "tuning" in lineage else run
     found = _tune(run, dataset, cache, start)
-    return _with_values(run, found.key, found.made["best"]["values"], tuple(found.made["parts"]))
+    tuned = _with_values(run, found.key, found.made["best"]["values"], tuple(found.made["parts"]))
+    return tuned.model_copy(update={"tuned": tuned.tuned.model_copy(update={"found": found})})
 
 
 @stage_task("tune", tags=["training"])
@@ -92,7 +93,7 @@ def _refuse_large_batches(run: Run, cache: StageResult) -> None:
     from tasks.training.start import labelled_images
     from vision.data.cache import ImageCache
 
-    images = len(labelled_images(ImageCache.open(cache.folder), run.config.training))
+    images = len(labelled_images(ImageCache.open(cache.folder), run.config))
     domain = run.config.tuning.space.get("training.batch_size")
     largest = max(domain.probes()) if domain else run.config.training.batch_size
     if largest > images:

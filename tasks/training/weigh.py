@@ -68,12 +68,13 @@ def _quantise(run: Run, cache: StageResult, evaluation: StageResult, graphs: dic
     from vision.export.int8 import quantise
     from vision.export.int8_gate import HeldBack, judge_int8
     from vision.export.runtime import onnx_run
+    from vision.kinds import answering
     from vision.package import Spec
 
     store, graph = ImageCache.open(cache.folder), graphs["float32"].with_name("model.int8.onnx")
     train = store.crops("train")
     chosen = np.random.default_rng(SEED).permutation(len(train))[: run.config.export.calibration_images]
-    quantise(graphs["float32"], train[np.sort(chosen)], graph)
+    quantise(graphs["float32"], train[np.sort(chosen)], graph, answering(run.config.kind).quantised)
     rows = pd.concat([store.rows.iloc[store.indices(name)] for name in ("val", "test")], ignore_index=True)
     held = HeldBack([store.crops(name) for name in ("val", "test")], rows)
     spec = Spec.model_validate_json((evaluation.folder / "spec.json").read_text())

@@ -63,6 +63,7 @@ def test_with_a_share_let_through_the_readable_ones_make_a_model(system, capfd, 
     fault.saw("Images", given, exit=said.code, says="the run's figures", kept=kept)
 
 
+@pytest.mark.system  # a second training; what the gate makes of it, and old splits kept, have quick tests
 def test_a_champion_that_knows_none_of_the_classes_is_not_met_and_that_is_said(
     system, shelf, shared_state, capfd, fault
 ):

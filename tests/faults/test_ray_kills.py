@@ -21,19 +21,13 @@ from vision.data.cache import IMAGES, create_cache, fill_cache
 from vision.data.manifest import describe_files, list_images, write_manifest
 from vision.package import InputSpec
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray", "quick_looks")]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def ray_running():
-    import ray
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
-        patch.setattr(training_watch, "POLL_S", 0.05)
-        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=200 * 2**20)
-        yield
-        ray.shutdown()
+@pytest.fixture
+def quick_looks(monkeypatch):
+    monkeypatch.setenv("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
+    monkeypatch.setattr(training_watch, "POLL_S", 0.05)
 
 
 @pytest.fixture(scope="module")

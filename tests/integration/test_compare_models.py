@@ -6,6 +6,7 @@ import pytest
 
 from flows.command import DONE, MISTAKE, main
 from flows.compare_models import compare_models
+from flows.cross_validate import cross_validate, options
 from tasks.run import open_run
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_server", "ray", "shared_state")]
@@ -22,6 +23,7 @@ def test_an_architecture_that_the_model_section_refuses_is_told_before_anything_
     assert "compare.archs has mobilenet_v3_small: " in capsys.readouterr().err
 
 
+@pytest.mark.system  # two trainings; ranking, page and recommendation have quick tests
 def test_a_comparison_recommends_one_of_its_models_by_figures_that_it_measured(tiny, shared_state, capsys):
     system = tiny(compare={"archs": ARCHS, "cpu_seconds": 0.1})
     assert main(compare_models, argv=["--system", system]) == DONE
@@ -42,3 +44,16 @@ def test_a_comparison_recommends_one_of_its_models_by_figures_that_it_measured(t
     assert {run.info.status for run in runs} == {"FINISHED"} and {run.data.params["model.arch"] for run in runs} == set(
         ARCHS
     )
+
+
+def test_two_folds_test_every_image_once_and_leave_no_model_in_the_registry(tiny, shared_state, capsys):
+    system = tiny()
+    versions = open_run(system, {}).tracker().client.search_model_versions(f"name='{system}'")
+    assert main(cross_validate, options, ["--system", system, "--folds", "2"]) == DONE
+    (found,) = stages(shared_state, "folds")
+    assert found["made"]["text"] in capsys.readouterr().out and 0 <= found["made"]["value"] <= 1
+    counts = [sum(row.get("test", 0) for row in one["made"]["counts"].values()) for one in stages(shared_state, "fold")]
+    (described,) = {one["made"]["images"] for one in stages(shared_state, "describe")}
+    assert len(counts) == 2 and sum(counts) == described
+    assert open_run(system, {}).tracker().client.search_model_versions(f"name='{system}'") == versions
+    assert "data:image/" in (shared_state / "systems/tiny/reports/folds.html").read_text()

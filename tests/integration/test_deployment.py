@@ -18,7 +18,6 @@ from configs.retraining import RetrainingConfig
 from tasks.monitoring.governor import Governor
 from tests.drawn_records import serve_drifted
 
-pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 PREFECT = (sys.executable, "-m", "prefect")
 START_S, RUN_S = 120, 240
@@ -72,13 +71,29 @@ def test_every_deployment_names_a_system_that_loads():
         assert load_system(deployment["parameters"]["system"]).system == deployment["name"]
 
 
+def test_every_system_is_deployed_as_quickstart_is():
+    """So one of them on a real server speaks for all."""
+    deployments = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
+    usual = {d["entrypoint"]: d for d in deployments if d["name"] == "quickstart"}
+    for deployment in deployments:
+        known = usual.get(deployment["entrypoint"], deployment)
+        assert renamed(known, deployment["name"], deployment["parameters"]["system"]) == deployment
+    for name in {deployment["name"] for deployment in deployments}:
+        assert usual.keys() <= {deployment["entrypoint"] for deployment in deployments if deployment["name"] == name}
+
+
+def renamed(deployment, name, system):
+    """The same of another system."""
+    text = json.dumps(deployment).replace(f"visionops.system.{deployment['name']}", f"visionops.system.{name}")
+    made = json.loads(text) | {"name": name}
+    return made | {"parameters": {**made["parameters"], "system": system}}
+
+
 def deployments_of(system_file, folder):
-    """prefect.yaml with deployments of the system `tiny` beside those that stand in it, made from quickstart's."""
+    """prefect.yaml with one deployment of each flow, of the system `tiny` and on no schedule."""
     given = yaml.safe_load((ROOT / "prefect.yaml").read_text())
-    for deployment in [d for d in given["deployments"] if d["name"] == "quickstart"]:
-        text = json.dumps({**deployment, "name": "tiny", "schedules": []})
-        made = json.loads(text.replace("visionops.system.quickstart", "visionops.system.tiny"))
-        given["deployments"].append(made | {"parameters": {**made["parameters"], "system": str(system_file)}})
+    first = {d["entrypoint"]: d for d in reversed(given["deployments"])}
+    given["deployments"] = [renamed(d | {"schedules": []}, "tiny", str(system_file)) for d in first.values()]
     path = folder / "prefect.yaml"
     path.write_text(yaml.safe_dump(given))
     return path
@@ -106,6 +121,7 @@ MONITOR = {
 }
 
 
+@pytest.mark.slow
 def test_a_deployment_trains_and_an_alarm_of_the_monitor_starts_one_training_more(tmp_path, tiny):
     state, port = tmp_path / "state", free_port()
     api = f"http://127.0.0.1:{port}/api"

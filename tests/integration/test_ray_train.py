@@ -11,21 +11,10 @@ from tasks.cluster.train import TrainJob, train_on_ray
 from vision.errors import UserError
 from vision.package import InputSpec
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray")]
 LABELS = ("dark", "light")
 EPOCHS = 5
 INPUT = {"side_px": 32, "resize_px": 36}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def ray_running():
-    import ray
-
-    ray.init(
-        num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=200 * 2**20, logging_level="ERROR"
-    )
-    yield
-    ray.shutdown()
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +58,7 @@ def job_for(cache, **training):
 
 
 @pytest.fixture(scope="module")
-def unbroken(cache, tmp_path_factory):
+def unbroken(ray, cache, tmp_path_factory):
     folder = tmp_path_factory.mktemp("unbroken") / "stage"
     records = []
     report = train_on_ray(job_for(cache), folder, records.append)

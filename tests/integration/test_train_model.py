@@ -27,6 +27,7 @@ from tasks.tracking import CHALLENGER, CHAMPION, Tracker, alias_version
 from tests.drawn_records import serve_drifted
 from vision.data.config import DrawnSource
 from vision.data.synthetic import draw_dataset
+from vision.export.golden import TOLERANCES
 from vision.package import open_package
 from vision.records import Feedback, day_folder, day_number, feedback_line
 from vision.records_log import LineLog
@@ -148,6 +149,16 @@ def test_a_lost_gate_registers_nothing_and_says_why(tiny, tracker, capsys):
     assert "accuracy" in capsys.readouterr().out and versions(tracker) == [1, 2]
 
 
+def test_a_graph_that_differs_from_the_trained_network_is_rejected_and_makes_no_package(
+    tiny, shared_state, tracker, capsys, monkeypatch
+):
+    monkeypatch.setitem(TOLERANCES, "float32", 0.0)  # no two runtimes sum in one order
+    packages = set((shared_state / "systems/tiny/packages").iterdir())
+    assert train(tiny(), "gate.minimum={accuracy: 0.0}") == AGAINST
+    assert "parity: ONNX Runtime, float32: 16 images differ by at most" in capsys.readouterr().out
+    assert versions(tracker) == [1, 2] and set((shared_state / "systems/tiny/packages").iterdir()) == packages
+
+
 def test_a_broken_contract_stops_before_training_and_names_the_rule(tiny, shared_state, tracker, capsys):
     trained = set(shared_state.glob("systems/tiny/stages/train/*"))
     assert train(tiny(), "contract.min_images_per_class=1000") == AGAINST
@@ -177,8 +188,8 @@ def test_an_alarm_with_no_server_trains_here_and_now(tiny, shared_state, tracker
         "ended",
     )
     assert {request.automatic for request in requests[:-1]} == {False}, "trainings by hand are known too"
-    assert [request.state for request in requests].count("rejected") == 2, (
-        "a lost gate and a broken contract take no labels"
+    assert [request.state for request in requests].count("rejected") == 3, (
+        "a lost gate, lost parity and a broken contract take no labels"
     )
     assert versions(tracker) == known, "with nothing new it makes the same model again"
 

@@ -14,7 +14,6 @@ from tasks.packaging.export_package import export_package
 from vision.errors import MachineError, UserError
 from vision.export.assemble import assemble_package
 from vision.export.config import ExportConfig
-from vision.export.golden import TOLERANCES
 from vision.export.handover import int8_refusal, prove
 from vision.export.runtime import onnx_run
 from vision.export.tflite import tflite_python
@@ -69,7 +68,7 @@ def test_an_int8_graph_that_passed_its_gate_goes_along(run, made, tmp_path):
     from vision.export.int8 import quantise
 
     images = np.load(made.package.folder / "golden" / "inputs.npy")
-    quantise(made.package.folder / "model.onnx", np.repeat(images, 4, axis=0), tmp_path / INT8_MODEL)
+    quantise(made.package.folder / "model.onnx", np.repeat(images, 4, axis=0), tmp_path / INT8_MODEL, ("Conv", "Gemm"))
     package = repackaged(made, tmp_path, {INT8_MODEL: tmp_path / INT8_MODEL}, Int8(passed=True, drop=0.0))
     done = exported(run, package)
     assert (Path(done["folder"]) / INT8_MODEL).is_file() and done["left_out"] == {}
@@ -81,7 +80,7 @@ def test_an_int8_graph_that_passed_its_gate_goes_along(run, made, tmp_path):
     [
         (Int8(), "export.int8 was off"),
         (Int8(passed=False, drop=0.05), "lost 0.050 of its recall, 0.01 are allowed"),
-        (Int8(passed=False, drop=0.0), f"differ by more than {TOLERANCES['int8']:g}"),
+        (Int8(passed=False, drop=0.0), "its outputs or their mean are too far off"),
     ],
 )
 def test_why_int8_is_not_there_is_said(made, int8, why):

@@ -49,6 +49,7 @@ def test_both_answers_are_on_record_and_only_the_champions_is_returned(stage, sa
     assert (shadow["package_sha"], shadow["model_version"]) == (same.challenger.package_sha, 5)
     assert shadow["answer"] == champion["answer"]  # The same network on the same pixels.
     assert shadow["embedding"] == champion["embedding"]
+    assert shadow["agrees"] is True and "agrees" not in champion
     assert (shadow["features"], shadow["client_hash"]) == (champion["features"], "hash of key-1")
     assert shadow["release_no"] == champion["release_no"] == same.no
     assert stage.value("lane_answers_total", route=SHADOW) == answered + 1

@@ -45,16 +45,33 @@ def torchvision_classes(source: TorchvisionSource, data_root: Path | None, stagi
 
 
 def hub_folder(source: HubSource, data_root: Path | None, staging: Path) -> Path:
-    """The folder of classes inside the unpacked archive. Raises `UserError`, also for another sha256."""
-    archive = _local_archive(source, data_root) or _download(source, staging)
-    if source.sha256 is not None:
-        with archive.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
-        if found != source.sha256.lower():
-            raise UserError(
-                f"{archive} has sha256 {found}", source.sha256, "fetch it again, or correct data.source.sha256"
-            )
+    """The folder of classes inside the unpacked archives. Raises `UserError`, also for another sha256."""
+    names = source.filename if isinstance(source.filename, tuple) else (source.filename,)
+    hashes = source.sha256 if isinstance(source.sha256, tuple) else (source.sha256,) * len(names)
     unpacked = staging / "unpacked"
+    for name, sha256 in zip(names, hashes, strict=True):
+        archive = _local_archive(name, data_root) or _download(source, name, staging)
+        _check(archive, sha256)
+        _unpack(archive, unpacked)
+    folder = (unpacked / source.folder).resolve()
+    if not folder.is_relative_to(unpacked.resolve()) or not folder.is_dir():
+        inside = ", ".join(sorted(p.name for p in unpacked.iterdir()))
+        raise UserError(
+            f"{', '.join(names)} has no folder {source.folder!r}", f"its top: {inside}", "correct data.source.folder"
+        )
+    return folder
+
+
+def _check(archive: Path, sha256: str | None) -> None:
+    if sha256 is None:
+        return
+    with archive.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != sha256.lower():
+        raise UserError(f"{archive} has sha256 {found}", sha256, "fetch it again, or correct data.source.sha256")
+
+
+def _unpack(archive: Path, unpacked: Path) -> None:
     try:
         # Python's own filter refuses members that would land outside; zipfile never writes outside.
         options = {} if archive.suffix.lower() == ".zip" else {"filter": "data"}
@@ -63,33 +80,26 @@ def hub_folder(source: HubSource, data_root: Path | None, staging: Path) -> Path
         raise UserError(
             f"{archive} can't be unpacked ({error})", "a whole .zip, .tar, .tar.gz or .tar.xz", "fetch it again"
         ) from None
-    folder = (unpacked / source.folder).resolve()
-    if not folder.is_relative_to(unpacked.resolve()) or not folder.is_dir():
-        inside = ", ".join(sorted(p.name for p in unpacked.iterdir()))
-        raise UserError(
-            f"{source.filename} has no folder {source.folder!r}", f"its top: {inside}", "correct data.source.folder"
-        )
-    return folder
 
 
-def _local_archive(source: HubSource, data_root: Path | None) -> Path | None:
+def _local_archive(filename: str, data_root: Path | None) -> Path | None:
     if data_root is None:
         return None
-    places = (data_root / source.filename, data_root / Path(source.filename).name)
+    places = (data_root / filename, data_root / Path(filename).name)
     return next((place for place in places if place.is_file()), None)
 
 
-def _download(source: HubSource, staging: Path) -> Path:
+def _download(source: HubSource, filename: str, staging: Path) -> Path:
     from torch.hub import download_url_to_file
 
-    url = HUB_URL.format(repo_id=source.repo_id, revision=source.revision, filename=source.filename)
-    target = staging / Path(source.filename).name
+    url = HUB_URL.format(repo_id=source.repo_id, revision=source.revision, filename=filename)
+    target = staging / Path(filename).name
     try:
         download_url_to_file(url, str(target), progress=False)
     except OSError as error:
         raise UserError(
             f"download of {url} failed ({error})",
-            f"{source.filename} under VISIONOPS_DATA, or a network",
+            f"{filename} under VISIONOPS_DATA, or a network",
             "put the archive under VISIONOPS_DATA, or run where the network can be reached",
         ) from None
     return target

@@ -1,9 +1,10 @@
 """Served images that a person could label: what the inbox keeps, joined with the records of what was answered."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -15,9 +16,9 @@ SHADOW = "shadow"
 
 @dataclass(frozen=True)
 class Candidates:
-    """table: one row an image, its latest answer: columns of `read_records`, sha256, margin, other_label and
-    other_confidence (what a shadow answered, None without one). images: id -> file. unrecorded: images whose record
-    is gone.
+    """table: one row an image, its latest answer: columns of `read_records`, sha256, margin, other_label,
+    other_confidence and disputed (what a shadow answered, None without one, and whether it was something else).
+    images: id -> file. unrecorded: images whose record is gone.
     """
 
     table: pd.DataFrame
@@ -25,8 +26,8 @@ class Candidates:
     unrecorded: int
 
 
-def find_candidates(inbox: Path, records: Path) -> Candidates:
-    """One log file in memory at a time, and of it only the answers to images that were kept."""
+def find_candidates(inbox: Path, records: Path, margin: Callable[[Mapping[str, Any]], float]) -> Candidates:
+    """One log file in memory at a time, and of it only the answers to images that were kept. margin: the kind's."""
     images = kept_images(inbox)
     if not images:
         return Candidates(pd.DataFrame(columns=["id", "sha256"]), {}, 0)
@@ -40,12 +41,15 @@ def find_candidates(inbox: Path, records: Path) -> Candidates:
     if own.empty:
         return Candidates(own.assign(sha256=None), images, unrecorded)
     others = others.set_index("pair_id")
+    said = {name: others.get(name, {}) for name in ("answer_label", "answer_confidence", "agrees")}
+    answers = zip(own["answer"], own["answer_confidence"], strict=True)
     own = own.assign(
         sha256=[images[made].stem for made in own["id"]],
-        margin=[_margin(*pair) for pair in zip(own["answer"], own["answer_confidence"], strict=True)],
-        other_label=own["id"].map(others["answer_label"] if len(others) else {}).astype(object),
-        other_confidence=own["id"].map(others["answer_confidence"] if len(others) else {}),
+        margin=[margin(json.loads(answer) | {"confidence": confidence}) for answer, confidence in answers],
+        other_label=own["id"].map(said["answer_label"]).astype(object),
+        other_confidence=own["id"].map(said["answer_confidence"]),
     )
+    own["disputed"] = _disputed(own, own["id"].map(said["agrees"]).astype(object))
     latest = own.sort_values(["at", "id"]).drop_duplicates("sha256", keep="last").reset_index(drop=True)
     return Candidates(latest, images, unrecorded)
 
@@ -70,9 +74,7 @@ def _of_images(table: pd.DataFrame, images: Mapping[str, Path]) -> pd.DataFrame:
     return table[table["id"].isin(images) | table["pair_id"].isin(images)]
 
 
-def _margin(answer: str, confidence: float) -> float:
-    """Between the two likeliest answers; where only one is on record, as if the rest went to a single other."""
-    best = [one.get("probability") for one in json.loads(answer).get("predictions") or ()][:2]
-    if len(best) == 2 and None not in best:
-        return float(best[0] - best[1])
-    return max(0.0, 2 * float(confidence) - 1)
+def _disputed(own: pd.DataFrame, agrees: pd.Series) -> pd.Series:
+    """bool. agrees: as the service compared both answers; None in records of before it did, then their labels are compared."""
+    other = own["other_label"].notna() & (own["other_label"] != own["answer_label"])
+    return other.where(agrees.isna(), agrees.eq(False)).astype(bool)

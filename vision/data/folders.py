@@ -3,7 +3,7 @@
 import filecmp
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from vision.data.config import DataConfig
@@ -26,13 +26,13 @@ def scan_classes(folder: Path) -> Classes:
     base = folder.resolve()
     found = {}
     for entry in _visible(folder):
-        _refuse_stray_link(entry, base)
+        refuse_stray_link(entry, base)
         if entry.is_dir():
-            _refuse_unspeakable(entry)
+            refuse_unspeakable(entry)
             images = [p for p in _visible(entry) if p.suffix.lower() in EXTENSIONS]
             for image in images:
-                _refuse_unspeakable(image)
-                _refuse_stray_link(image, base)
+                refuse_unspeakable(image)
+                refuse_stray_link(image, base)
             images = [p for p in images if p.is_file()]
             if images:
                 found[entry.name] = images
@@ -63,14 +63,14 @@ def select_classes(found: Mapping[str, list[Path]], config: DataConfig, where: s
     if missing := [name for name in config.classes or () if name not in found]:
         raise UserError(
             f"data.classes names {', '.join(missing)}, which {where} does not have",
-            f"classes found there: {_listed(names)}",
+            f"classes found there: {listed(names)}",
             "correct data.classes, or add images of the missing classes",
         )
     chosen = list(config.classes or names)
     if config.top_k is not None:
         if config.top_k > len(names):
             raise UserError(
-                f"data.top_k is {config.top_k}, {where} has {len(names)} classes: {_listed(names)}",
+                f"data.top_k is {config.top_k}, {where} has {len(names)} classes: {listed(names)}",
                 f"2 to {len(names)}",
                 "lower data.top_k",
             )
@@ -84,9 +84,23 @@ def select_classes(found: Mapping[str, list[Path]], config: DataConfig, where: s
     return {name: found[name] for name in chosen}
 
 
-def _listed(names: list[str]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """The first names, and how many more there are."""
     more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
     return ", ".join(names[:NAMED]) + more
+
+
+def find_folder(path: str, data_root: Path | None) -> Path:
+    """An absolute path as it is; a relative one under VISIONOPS_DATA, then under the working directory."""
+    places = [root / path for root in (data_root, Path.cwd()) if root is not None]
+    for place in places:
+        if place.is_dir():
+            return place
+    raise UserError(
+        f"data.source.path {path!r}: no such folder ({', '.join(dict.fromkeys(map(str, places)))})",
+        "the folder that holds the images",
+        "correct the path, or set VISIONOPS_DATA to the folder that holds it",
+    )
 
 
 def sync_files(plan: Mapping[str, Path], out: Path, on_progress: Callable[[int, int], None] | None = None) -> None:
@@ -112,7 +126,7 @@ def _visible(folder: Path) -> Iterator[Path]:
     return iter(sorted((p for p in folder.iterdir() if not p.name.startswith(".")), key=lambda p: p.name))
 
 
-def _refuse_stray_link(path: Path, base: Path) -> None:
+def refuse_stray_link(path: Path, base: Path) -> None:
     if not path.is_symlink():
         return
     if not path.exists():
@@ -129,7 +143,7 @@ def _refuse_stray_link(path: Path, base: Path) -> None:
         )
 
 
-def _refuse_unspeakable(path: Path) -> None:
+def refuse_unspeakable(path: Path) -> None:
     """A name that is no UTF-8 can stand in no table and no message."""
     try:
         path.name.encode()

@@ -1,6 +1,7 @@
 """Named groups: images that a table says belong together (one plant, one patient, shots in a row)."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -14,18 +15,42 @@ def read_groups(folder: Path, table: GroupTable) -> pd.Series:
 
     Raises `UserError` for a table, column or pattern that doesn't fit.
     """
-    rows = _read(folder / table.table, table)
-    parts = rows[table.key_column].map(lambda text: _match(text, table))
-    if bad := [text for text, part in zip(rows[table.key_column], parts, strict=True) if part is None]:
+    return _named(_read(folder / table.table, table), table.file_column, table.key_column, table)
+
+
+def _named(rows: pd.DataFrame, file_column: str, key_column: str, table: GroupTable) -> pd.Series:
+    parts = pd.Series([_match(text, table) for text in rows[key_column]], index=rows.index, dtype=object)
+    if bad := [text for text, part in zip(rows[key_column], parts, strict=True) if part is None]:
         raise UserError(
-            f"groups.pattern {table.pattern!r} does not fit {len(bad)} of {len(rows)} values of {table.key_column}, "
+            f"groups.pattern {table.pattern!r} does not fit {len(bad)} of {len(rows)} values of {key_column}, "
             f"such as {bad[0]!r}",
             "a regex whose groups find the key; with run_gap its last group is a whole number",
             "correct data.source.groups.pattern",
         )
-    labels = rows[table.file_column].str.split("/").str[0]
+    rows, parts = rows[parts.map(len) > 0], parts[parts.map(len) > 0]
+    labels = rows[file_column].str.split("/").str[0]
     names = parts.map("/".join) if table.run_gap is None else _runs(labels, parts, table.run_gap)
-    return pd.Series(names.to_numpy(), index=rows[table.file_column].to_numpy(), name="group")
+    return pd.Series(names.to_numpy(), index=rows[file_column].to_numpy(), name="group")
+
+
+def groups_of(folder: Path, table: GroupTable, keys: Sequence[str]) -> dict[str, str]:
+    """Group name by key (the image's path in the source) of those images that have one.
+
+    Without a table the pattern is applied to the keys themselves. Raises `UserError` as `read_groups`, and for a table that
+    names none of them.
+    """
+    own = pd.DataFrame({"file": keys, "key": keys})
+    named = _named(own, "file", "key", table) if table.table is None else read_groups(folder, table)
+    known = {key: str(named[key]) for key in keys if key in named.index}
+    if not known and table.table is not None:
+        raise UserError(
+            f"{table.table} names none of the {len(keys)} images (its first: {named.index[0]!r})"
+            if len(named)
+            else f"{table.table} is empty",
+            f"the image's path in the source, such as {keys[0]}, in groups.file_column",
+            "correct data.source.groups",
+        )
+    return known
 
 
 def _read(path: Path, table: GroupTable) -> pd.DataFrame:
@@ -46,10 +71,12 @@ def _read(path: Path, table: GroupTable) -> pd.DataFrame:
 
 
 def _match(text: str, table: GroupTable) -> tuple[str, ...] | None:
-    """The pattern's groups in `text`; None where it doesn't fit."""
+    """The pattern's groups in `text`; nothing where it fits without any of them, None where it doesn't fit."""
     found = re.search(table.pattern, text)
-    if found is None or not found.groups():
+    if found is None:
         return None
+    if set(found.groups()) == {None}:
+        return ()
     parts = tuple(part or "" for part in found.groups())
     return None if table.run_gap is not None and not parts[-1].isdecimal() else parts
 

@@ -76,7 +76,7 @@ def plan_labelled(store: Path | None, classes: Classes) -> Additions:
     Only files of equal size are hashed: a large source is not read for a few labels.
     """
     rows = [row for row in read_labels(store) if row.label in classes] if store else []
-    there = _in_source(store, rows, classes) if rows else {}
+    there = in_source(store, rows, classes) if rows else {}
     plan, counts, known, conflicts = {}, dict.fromkeys(classes, 0), 0, []
     for row in rows:
         label, file = there.get(row.sha256, (None, None))
@@ -90,7 +90,7 @@ def plan_labelled(store: Path | None, classes: Classes) -> Additions:
     return Additions(plan, counts, known, tuple(sorted(conflicts)))
 
 
-def _in_source(store: Path, rows: Sequence[LabelRow], classes: Classes) -> dict[str, tuple[str, Path]]:
+def in_source(store: Path, rows: Sequence[LabelRow], classes: Classes) -> dict[str, tuple[str, Path]]:
     """sha256 -> (label, file) of the source's files that are also in the store."""
     wanted = defaultdict(set)
     for row in rows:

@@ -1,4 +1,9 @@
-"""The manifest: one row an image of a dataset folder (`images/<label>/<file>`), made by content, sorted by path."""
+"""The manifest: one row an image of a dataset folder, made by content, sorted by path.
+
+The label is the folder's name (`images/<label>/<file>`), or what `annotations.json` says, where there is one: then `boxes`
+says where the image's defects are (see `vision.data.boxes`), and is empty for an image without any. It is null where that
+is not known, as in all data without boxes.
+"""
 
 import hashlib
 from collections.abc import Sequence
@@ -8,10 +13,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from vision.data.annotations import ImageBoxes, read_annotations
 from vision.data.features import FEATURES, describe
 from vision.data.folders import EXTENSIONS
 
 _TEXT, _FLAG, _COUNT = pa.string(), pa.bool_(), pa.int64()
+BOX = pa.struct([("label", _TEXT), *((side, pa.float64()) for side in ("x1", "y1", "x2", "y2"))])
 SCHEMA = pa.schema(
     [
         *((name, _TEXT) for name in ("path", "label", "group", "sha256", "error", "format", "mode")),
@@ -21,6 +28,7 @@ SCHEMA = pa.schema(
         ("blank", _FLAG),
         ("burnt", _FLAG),
         *((name, pa.float64()) for name in FEATURES),
+        ("boxes", pa.list_(BOX)),
     ]
 )
 COLUMNS: tuple[str, ...] = tuple(SCHEMA.names)
@@ -30,13 +38,32 @@ BYTES_A_PIXEL = 8
 
 
 def list_images(root: Path) -> pd.DataFrame:
-    """path (posix, relative to `root`), label, group (None where groups.csv says nothing), sorted by path."""
+    """path (posix, relative to `root`), label, group (None where groups.csv says nothing), sorted by path.
+
+    And, of data with boxes, `boxes` and `fault` (why annotations and file don't match). An image that is annotated but not
+    there has its row.
+    """
+    if (annotated := read_annotations(root)) is not None:
+        return _with_groups(_annotated_rows(annotated), root)
     files = [
         (path.relative_to(root).as_posix(), path.parent.name)
         for path in (root / "images").glob("*/*")
         if path.suffix.lower() in EXTENSIONS and not path.name.startswith(".")
     ]
-    listing = pd.DataFrame(sorted(files), columns=["path", "label"], dtype=object)
+    return _with_groups(pd.DataFrame(sorted(files), columns=["path", "label"], dtype=object), root)
+
+
+def _annotated_rows(images: Sequence[ImageBoxes]) -> pd.DataFrame:
+    rows = pd.DataFrame(
+        {"path": [image.path for image in images], "label": [image.label for image in images]}, dtype=object
+    )
+    boxes = [None if image.boxes is None else [box._asdict() for box in image.boxes] for image in images]
+    rows["boxes"] = pd.Series(boxes, index=rows.index, dtype=object)
+    rows["fault"] = pd.Series([image.fault for image in images], index=rows.index, dtype=object)
+    return rows.sort_values("path", ignore_index=True)
+
+
+def _with_groups(listing: pd.DataFrame, root: Path) -> pd.DataFrame:
     listing["group"] = None
     if (table := root / "groups.csv").is_file():
         groups = pd.read_csv(table, dtype=str, keep_default_na=False).set_index("path")["group"]
@@ -47,9 +74,12 @@ def list_images(root: Path) -> pd.DataFrame:
 
 def describe_files(root: Path, listing: pd.DataFrame, max_megapixels: float = 50.0) -> pd.DataFrame:
     """Manifest rows of these files, in their order; one file in memory at a time. A bad file gets an `error`."""
-    rows = [_describe_file(root / path, max_megapixels) for path in listing["path"]]
+    rows = [_describe_file(root / path, max_megapixels) | {"boxes": None} for path in listing["path"]]
     described = pd.DataFrame(rows, index=listing.index, columns=[c for c in COLUMNS if c not in listing])
-    return pd.concat([listing, described], axis=1)[list(COLUMNS)]
+    whole = pd.concat([listing, described], axis=1)
+    if "fault" in whole:
+        whole["error"] = whole["fault"].where(whole["fault"].notna(), whole["error"])
+    return whole[list(COLUMNS)]
 
 
 def write_manifest(rows: pd.DataFrame, path: Path) -> None:

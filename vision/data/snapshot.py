@@ -17,8 +17,8 @@ def stamps(classes: Classes) -> Stamps:
 
 
 def refuse_changes(before: Stamps, after: Stamps, where: str) -> None:
-    """Raises `UserError` with what vanished, appeared and was rewritten in `where`."""
-    there = {file: stamp for file, stamp in after.items() if stamp is not None}
+    """Raises `UserError` with what vanished, appeared and was rewritten in `where`. What never was there did not vanish."""
+    before, there = ({file: stamp for file, stamp in one.items() if stamp is not None} for one in (before, after))
     changes = {
         "vanished": sorted(set(before) - set(there)),
         "appeared": sorted(set(there) - set(before)),

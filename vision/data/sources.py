@@ -3,13 +3,14 @@
 import csv
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 from vision.data.archives import hub_folder, torchvision_classes
+from vision.data.box_sources import find_boxes, plan_boxes
 from vision.data.config import DataConfig, DrawnSource, FolderSource, HubSource, TorchvisionSource
-from vision.data.folders import Classes, left_out, scan_classes, select_classes, sync_files
+from vision.data.folders import Classes, find_folder, left_out, scan_classes, select_classes, sync_files
 from vision.data.groups import read_groups
 from vision.data.labelled import plan_labelled, read_labels
 from vision.data.snapshot import refuse_changes, stamps
@@ -24,7 +25,7 @@ class Materialised:
 
     left_out: `<class>/<name>` of what lies beside the images and is none by its name. labelled: images that people
     labelled since, counted in `counts` too. conflicts: (path in the source, its label, the label that was said) of those
-    that are left out, since the source calls them otherwise.
+    that are left out, since the source calls them otherwise. notes: what else was left out of data with boxes, a sentence each.
     """
 
     labels: tuple[str, ...]
@@ -32,6 +33,7 @@ class Materialised:
     left_out: tuple[str, ...] = ()
     labelled: int = 0
     conflicts: tuple[tuple[str, str, str], ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def materialise(
@@ -48,6 +50,8 @@ def materialise(
     while it was copied: then `out` is no data set until the next call.
     """
     with _staging(out) as staging:
+        if config.has_boxes:
+            return _materialise_boxes(config, out, (data_root, staging, labelled), on_progress)
         found, where = _find(config, data_root, staging, on_progress)
         classes = select_classes(_with_new_classes(found, config, labelled), config, where)
         added = plan_labelled(labelled, classes)
@@ -56,10 +60,29 @@ def materialise(
             plan |= {f"masks/{label}/{p.name}": p for label in classes for p in sorted((masks / label).glob("*.png"))}
         if isinstance(config.source, FolderSource) and config.source.groups is not None:
             plan["groups.csv"] = _write_groups(config.source, data_root, classes, staging)
-        with _unchanged(found, config, where):
+        with _unchanged_folder(found, config, where):
             sync_files(plan, out, None if isinstance(config.source, DrawnSource) else on_progress)
         counts = {label: len(files) + added.counts[label] for label, files in classes.items()}
         return Materialised(tuple(classes), counts, tuple(left_out(classes)), len(added.plan), added.conflicts)
+
+
+def _materialise_boxes(
+    config: DataConfig, out: Path, places: tuple[Path | None, Path, Path | None], on_progress: OnProgress
+) -> Materialised:
+    """places: VISIONOPS_DATA, the scratch folder, the store of labelled images."""
+    data_root, staging, labelled = places
+    found, folder = find_boxes(config, data_root, staging, on_progress)
+    made = plan_boxes(found, config, folder, staging, labelled)
+    files = {"": [image.file for image in found.images if image.file is not None]} if folder else {}
+    with _unchanged(files, lambda: files, found.where):
+        sync_files(made.plan, out, None if isinstance(config.source, DrawnSource) else on_progress)
+    return Materialised(
+        labels=made.labels,
+        counts=made.counts,
+        labelled=made.labelled,
+        conflicts=made.conflicts,
+        notes=made.notes,
+    )
 
 
 def _with_new_classes(found: Classes, config: DataConfig, labelled: Path | None) -> Classes:
@@ -68,28 +91,32 @@ def _with_new_classes(found: Classes, config: DataConfig, labelled: Path | None)
     return found | {label: [] for label in config.classes or () if label in known and label not in found}
 
 
-@contextmanager
-def _unchanged(found: Classes, config: DataConfig, where: str) -> Iterator[None]:
-    """Raises `UserError` when the files of a folder source are not, after the work inside, what they were before it."""
+def _unchanged_folder(found: Classes, config: DataConfig, where: str) -> AbstractContextManager[None]:
+    """`_unchanged` for the classes that are asked for of a folder source; of other sources nothing is looked at."""
     if not isinstance(config.source, FolderSource):
-        yield
-        return
+        return nullcontext()
 
     def asked(classes: Classes) -> Classes:
         return {label: files for label, files in classes.items() if config.classes is None or label in config.classes}
 
-    before = stamps(asked(found))
+    return _unchanged(asked(found), lambda: asked(scan_classes(Path(where))), where)
+
+
+@contextmanager
+def _unchanged(before: Classes, now: Callable[[], Classes], where: str) -> Iterator[None]:
+    """Raises `UserError` when the files of a source are not, after the work inside, what they were before it."""
+    stamped = stamps(before)
     try:
         yield
     except OSError as error:
-        refuse_changes(before, stamps(asked(scan_classes(Path(where)))), where)
+        refuse_changes(stamped, stamps(now()), where)
         # A copy that the disk has no room for names both files, the source first: that is no fault of the source.
-        if error.filename2 is not None or error.filename is None or Path(error.filename) not in before:
+        if error.filename2 is not None or error.filename is None or Path(error.filename) not in stamped:
             raise
         raise UserError(
             f"{error.filename} can't be read: {error.strerror}", "files that this user may read", "mend or remove it"
         ) from None
-    refuse_changes(before, stamps(asked(scan_classes(Path(where)))), where)
+    refuse_changes(stamped, stamps(now()), where)
 
 
 @contextmanager
@@ -120,19 +147,6 @@ def _find(config: DataConfig, data_root: Path | None, staging: Path, on_progress
     drawn.mkdir()
     draw_dataset(source, drawn, on_progress)
     return scan_classes(drawn / "images"), f"drawn {source.what}"
-
-
-def find_folder(path: str, data_root: Path | None) -> Path:
-    """An absolute path as it is; a relative one under VISIONOPS_DATA, then under the working directory."""
-    places = [root / path for root in (data_root, Path.cwd()) if root is not None]
-    for place in places:
-        if place.is_dir():
-            return place
-    raise UserError(
-        f"data.source.path {path!r}: no such folder ({', '.join(dict.fromkeys(map(str, places)))})",
-        "a folder of class folders",
-        "correct the path, or set VISIONOPS_DATA to the folder that holds it",
-    )
 
 
 def _plan(classes: Classes, where: str) -> dict[str, Path]:

@@ -27,6 +27,8 @@ from vision.errors import UserError
 CLASSES = ("early_blight", "healthy", "late_blight", "septoria_leaf_spot")
 EXTRA_CLASS = "leaf_mold"
 SCENES = ("field", "dark", "other_camera")
+POOL_PAYS = 50 * 256
+"""Pictures times side in px."""
 
 
 def draw_leaf(label: str, seed: int, side_px: int, scene: str = "field") -> tuple[np.ndarray, np.ndarray]:
@@ -135,7 +137,20 @@ def image_seed(dataset_seed: int, label: str, index: int) -> int:
 
 
 def labels_of(config: DrawnSource) -> tuple[str, ...]:
-    return (*CLASSES, EXTRA_CLASS) if config.extra_class else CLASSES
+    classes, extra = CLASSES, EXTRA_CLASS
+    if config.what == "surfaces":
+        from vision.data.synthetic_surfaces import EXTRA_DEFECT as extra
+        from vision.data.synthetic_surfaces import LABELS as classes
+    return (*classes, extra) if config.extra_class else classes
+
+
+def draw_picture(config: DrawnSource, label: str, seed: int, scene: str) -> tuple[np.ndarray, np.ndarray]:
+    """One photograph of what `config` draws, uint8 [S, S, 3], and its mask uint8 [S, S], 0 where nothing is wrong."""
+    if config.what == "surfaces":
+        from vision.data.synthetic_surfaces import draw_surface
+
+        return draw_surface(label, seed, config.side_px, scene)
+    return draw_leaf(label, seed, config.side_px, scene)
 
 
 def draw_dataset(config: DrawnSource, out: Path, on_progress: Callable[[int, int], None] | None = None) -> None:
@@ -159,9 +174,10 @@ def draw_dataset(config: DrawnSource, out: Path, on_progress: Callable[[int, int
 
 
 def _drawn(config: DrawnSource, out: Path, todo: list[tuple[str, int]]):
-    """Draws what is to do, by several processes when that pays (a new process takes about as long as 20 pictures)."""
+    """Draws what is to do, by several processes when that pays: a new one takes as long as 20 pictures of 256 px, and the
+    time of a picture grows with its side."""
     workers = min(len(os.sched_getaffinity(0)), 8) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
-    if len(todo) < 50 or workers == 1:
+    if len(todo) * config.side_px < POOL_PAYS or workers == 1:
         yield from (_draw_file(config, out, *job) for job in todo)
         return
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
@@ -176,7 +192,7 @@ def _paths(out: Path, label: str, index: int) -> tuple[Path, Path]:
 
 def _draw_file(config: DrawnSource, out: Path, label: str, index: int) -> None:
     seed = image_seed(config.seed, label, index)
-    picture, mask = draw_leaf(label, seed, config.side_px, config.scene)
+    picture, mask = draw_picture(config, label, seed, config.scene)
     image_path, mask_path = _paths(out, label, index)
     encoded = BytesIO()
     Image.fromarray(mask).save(encoded, "PNG")

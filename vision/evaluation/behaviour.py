@@ -1,19 +1,20 @@
 """What a trained model must bear whatever its accuracy: behaviour tests after CheckList (Ribeiro et al. 2020).
 
 Invariance: a flip, a small shift or a JPEG round trip leaves the answer. Direction: darker images make it less confident
-on average. Minimum function: each class is found on clear images. A check fails only when chance is ruled out: the end of
-the 95 % interval that is kinder to the model is still beyond the limit. The images are one a family, so they count singly.
+on average. Minimum function: each class is found on clear images. A check fails only when chance is ruled out, at 2.5 % for
+all checks together (one-sided score tests, Holm's correction): a model within every limit loses the gate by chance no more
+often, however many classes it has. The images are one a family, so they count singly.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
 from vision.evaluation.checks import Check
 from vision.evaluation.report import Part, Table
-from vision.evaluation.resampling import wilson
+from vision.evaluation.resampling import holm, wilson
 from vision.evaluation.slices import MARK
 from vision.evaluation.style import percent
 from vision.kinds.base import Answering
@@ -21,7 +22,7 @@ from vision.package import Spec
 
 Judge = Callable[[np.ndarray], pd.DataFrame]
 """images uint8 [n, S, S, 3] -> one row an image, columns label (the answer) and confidence."""
-LEVEL, BATCH_IMAGES = 0.95, 32
+LEVEL, SIGNIFICANCE, BATCH_IMAGES = 0.95, 0.025, 32
 CHANGED = 0.10
 """Largest share of answers that an invariance may change."""
 MINIMUM = 0.50
@@ -33,15 +34,19 @@ SHIFT, JPEG_QUALITY, DARK = 0.03, 50, 0.35
 
 @dataclass(frozen=True)
 class Behaviour:
-    """One check: what was asked, seen and allowed. group: invariance, direction or minimum."""
+    """One check: what was asked, seen and allowed. group: invariance, direction or minimum.
+
+    p: chance of seeing this, or worse, of a model that is just within the limit; None where it is not judged.
+    """
 
     group: str
     name: str
     asked: str
     observed: str
     limit: str
-    passed: bool
     images: int
+    p: float | None
+    passed: bool = True
 
 
 def judge_with(run: Callable[[np.ndarray], Mapping[str, np.ndarray]], kind: Answering, spec: Spec) -> Judge:
@@ -77,7 +82,15 @@ def behave(judge: Judge, images: np.ndarray, rows: pd.DataFrame) -> list[Behavio
     ]
     found.append(_direction(judge((images * DARK).astype(np.uint8)), usual))
     clear = ~rows[[name for name in rows if str(name).startswith(MARK)]].any(axis=1)
-    return found + [_minimum(label, part) for label, part in rows[clear].groupby("label", sort=True)]
+    return corrected(found + [_minimum(label, part) for label, part in rows[clear].groupby("label", sort=True)])
+
+
+def corrected(found: list[Behaviour]) -> list[Behaviour]:
+    """Each with its p for all checks that are judged, and its result."""
+    p_values = [one.p for one in found if one.p is not None]
+    adjusted = iter(holm(np.array(p_values)) if p_values else ())
+    with_p = [replace(one, p=float(next(adjusted))) if one.p is not None else one for one in found]
+    return [replace(one, passed=one.p is None or one.p > SIGNIFICANCE) for one in with_p]
 
 
 def _flip(image: np.ndarray) -> np.ndarray:
@@ -112,8 +125,8 @@ def _invariance(name: str, changed: pd.DataFrame, usual: pd.DataFrame) -> Behavi
         asked="the answer stays",
         observed=f"{percent(other)} of the answers changed ({percent(low)} to {percent(high)})",
         limit=f"at most {percent(CHANGED)}",
-        passed=low <= CHANGED,
         images=len(usual),
+        p=_score_p(other - CHANGED, CHANGED, len(usual)),
     )
 
 
@@ -127,8 +140,8 @@ def _direction(darker: pd.DataFrame, usual: pd.DataFrame) -> Behaviour:
         asked="the confidence falls on average",
         observed=f"confidence {mean:+.3f} on average ({mean - half:+.3f} to {mean + half:+.3f})",
         limit="not above 0",
-        passed=mean - half <= 0,
         images=len(change),
+        p=_above(mean / (half / 1.96)) if half > 0 else float(mean <= 0),
     )
 
 
@@ -142,23 +155,43 @@ def _minimum(label: str, rows: pd.DataFrame) -> Behaviour:
         asked="the class is found",
         observed=f"{percent(share)} right ({percent(low)} to {percent(high)})" + (", too few to judge" if few else ""),
         limit=f"at least {percent(MINIMUM)}",
-        passed=few or high >= MINIMUM,
         images=len(rows),
+        p=None if few else _score_p(MINIMUM - share, MINIMUM, len(rows)),
     )
+
+
+def _score_p(beyond: float, limit: float, count: int) -> float:
+    """Of a share that is `beyond` its limit by so much, in `count` observations: the test that Wilson's interval inverts."""
+    return _above(beyond / np.sqrt(limit * (1 - limit) / count))
+
+
+def _above(z: float) -> float:
+    from scipy.stats import norm
+
+    return float(norm.sf(z))
 
 
 def behaviour_part(found: list[Behaviour], of_images: int) -> Part:
     rows = tuple(
-        (one.group, one.name, one.asked, one.observed, one.limit, str(one.images), "passed" if one.passed else "FAILED")
+        (
+            one.group,
+            one.name,
+            one.asked,
+            one.observed,
+            one.limit,
+            str(one.images),
+            "–" if one.p is None else f"{one.p:.3f}",
+            "passed" if one.passed else "FAILED",
+        )
         for one in found
     )
     sampled = found[0].images if found else 0
     note = (
-        f"Changed were {sampled:,} of {of_images:,} test images, one a family, the classes in turn; minima are of all test "
-        "images, one a family. Clear: in none of the named slices. A check fails only where the 95 % interval lies beyond "
-        "the limit as a whole."
+        f"Changed were {sampled:,} of {of_images:,} images, one a family, the classes in turn; minima are of all "
+        "images, one a family. Clear: in none of the named slices. In brackets: 95 % intervals. A check fails only where chance "
+        "is ruled out: p, corrected for the number of checks (Holm), at most 0.025."
     )
-    columns = ("kind", "what", "asked", "seen", "limit", "images", "result")
+    columns = ("kind", "what", "asked", "seen", "limit", "images", "p", "result")
     broken = sum(not one.passed for one in found)
     text = f"{len(found)} checks, {broken} broken." if broken else f"All {len(found)} checks hold."
     return Part(title="How it behaves", text=(text,), tables=(Table(title="", columns=columns, rows=rows, note=note),))

@@ -4,12 +4,12 @@
 from dataclasses import dataclass, field
 
 from vision.evaluation.report import Part, RunReport, Table, key_figures, per_class_report, to_markdown
+from vision.kinds import answering
 from vision.kinds.base import Evaluation
 from vision.package import Spec
 
 GENERAL = (
     "The figures hold for images like the test images: same cameras, places and classes. Elsewhere they are not known.",
-    "Every image gets one of the labels, also when it shows none of them; a low confidence is the only hint of that.",
 )
 
 
@@ -28,11 +28,7 @@ class Background:
 def model_card(title: str, spec: Spec, evaluation: Evaluation, background: Background | None = None) -> str:
     """Markdown for `model_card.md`. Without pictures: a card is read where no other file is."""
     known = background or Background()
-    summary = (
-        f"A {spec.arch} that answers with one of {len(spec.labels)} labels ({', '.join(spec.labels)}). Input: "
-        f"{spec.input.side_px} px RGB. Probabilities are calibrated with temperature {spec.temperature:.2f}; an answer "
-        f"counts as confident from {spec.confident_at:.2f}."
-    )
+    summary = f"A {spec.arch} that {answering(spec.kind).told(spec)}. Input: {spec.input.side_px} px RGB."
     report = RunReport(
         title=title,
         summary=summary,
@@ -41,7 +37,7 @@ def model_card(title: str, spec: Spec, evaluation: Evaluation, background: Backg
         per_class=per_class_report(evaluation.per_class, known.level),
         data=known.data,
         parts=(known.comparison.model_copy(update={"pictures": ()}),) if known.comparison else (),
-        limitations=(*known.limitations, *GENERAL),
+        limitations=(*known.limitations, *GENERAL, *answering(spec.kind).limitations),
         lineage=known.lineage,
     )
     return to_markdown(report)

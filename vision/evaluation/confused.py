@@ -25,11 +25,11 @@ def confused_part(
     pairs, errors = confused_pairs(confusion, labels), int((~rows["right"].astype(bool)).sum())
     title = "What is taken for what"
     if not errors:
-        return Part(title=title, text=(f"No error in {len(rows):,} test images.",))
+        return Part(title=title, text=(f"No error in {len(rows):,} images.",))
     listed = tuple(_row(pair, rows) for pair in pairs.head(LISTED).itertuples())
     most = pairs.head(MOST_PAIRS)["images"].sum()
     first = min(MOST_PAIRS, len(pairs))
-    text = f"{errors:,} errors in {len(rows):,} test images, {percent(most / errors)} of them in the first {first} of {len(pairs)} kinds."
+    text = f"{errors:,} errors in {len(rows):,} images, {percent(most / errors)} of them in the first {first} of {len(pairs)} kinds."
     path = _pictures(pairs.head(MOST_PAIRS), rows, images, folder / "confused_images.png")
     columns = ("is", "was taken for", "images", "share of the class", "interval")
     table = Table(title="", columns=columns, rows=listed, note="Intervals: 95 %, over families.")

@@ -56,7 +56,7 @@ def _hardest(rows: pd.DataFrame, images: "np.ndarray | Crops", folder: Path) -> 
         for row in shown.itertuples()
     ]
     colours = [RIGHT if right else WRONG for right in shown["right"]]
-    title = f"The {len(shown)} hardest of {len(rows):,} test images, by loss"
+    title = f"The {len(shown)} hardest of {len(rows):,} images, by loss"
     path = picture_grid(list(images[hardest]), titles, colours, title, folder / "hardest.png")
     share = shown["loss"].sum() / max(rows["loss"].sum(), 1e-12)
     text = f"These {len(shown)} images carry {percent(share)} of the whole loss. Look for wrong labels here first."
@@ -73,11 +73,11 @@ def _slices(rows: pd.DataFrame, config: EvaluationConfig) -> Part:
         )
         for row in weak.head(MOST_WEAK).itertuples()
     )
-    text = f"{looked} parts of the test images were looked at, by every column of the manifest: "
+    text = f"{looked} parts of the images were looked at, by every column of the manifest: "
     text += (
         f"{len(weak)} worse than the rest by more than chance." if len(weak) else "none is worse by more than chance."
     )
-    text = text if looked else "There are too few test images to look for parts where the model is worse."
+    text = text if looked else "There are too few images to look for parts where the model is worse."
     note = f"Intervals: {percent(config.interval)}, over families. Slices overlap; a low score does not say that the column is the cause."
     table = Table(title="The named slices", columns=("slice", "rule", "images", "right", "interval", "elsewhere"),
                   rows=tuple(_slice_row(row) for row in named.itertuples()), note=note)  # fmt: skip
@@ -137,7 +137,7 @@ def _wanted(confidence: np.ndarray, right: np.ndarray, wanted: float) -> Point:
         return Point(text=f"At least {share} of the answers are right without any threshold.")
     unanswered = percent(1 - row["coverage"])
     text = f"From {row['threshold']:.2f} on, at least {share} of the answers are right; {unanswered} of the images get none."
-    return Point(text=text, do="Measured on these test images: set `evaluation.confident_at` with some room.")
+    return Point(text=text, do="Measured on these images: set `evaluation.confident_at` with some room.")
 
 
 def _map(rows: pd.DataFrame, outputs: Mapping[str, np.ndarray], folder: Path) -> Part | None:
@@ -149,7 +149,7 @@ def _map(rows: pd.DataFrame, outputs: Mapping[str, np.ndarray], folder: Path) ->
     chosen = np.sort(np.random.default_rng(0).permutation(len(rows))[:count])
     shown, points = rows.iloc[chosen], np.asarray(outputs["embedding"], np.float64)[chosen]
     flat, how = likeness.flat_map(points)
-    title = f"What the model sees alike: its embedding, {how} (n = {count:,} test images)"
+    title = f"What the model sees alike: its embedding, {how} (n = {count:,} images)"
     wrong = ~shown["right"].to_numpy(bool)
     path = pictures.labelled_map(flat, shown["label"], title, folder / "embedding_map.png", wrong)
     text = "Colours are the true labels, rings are wrong answers. A ring deep inside another label's group may be a wrong label."

@@ -41,11 +41,12 @@ def evaluate_package(
     Preprocessed images go to `scratch/images.npy`, not into memory. Raises `ImageError` for an undecodable file,
     `UserError` when no row has a label that the package knows.
     """
-    known = rows[rows["label"].isin(package.spec.labels)].reset_index(drop=True)
+    words = answering(package.spec.kind).vocabulary(package.spec.labels)
+    known = rows[rows["label"].isin(words)].reset_index(drop=True)
     if known.empty:
         raise UserError(
             f"none of {len(rows)} images has a label that the package knows ({', '.join(sorted(set(rows['label'])))})",
-            f"images of {', '.join(package.spec.labels)}",
+            f"images of {', '.join(words)}",
             "evaluate on data of the package's classes; a system with other classes needs another name",
         )
     run, side = onnx_run(package.folder / "model.onnx"), package.spec.input.side_px

@@ -38,14 +38,16 @@ MOST_BARS = 60
 """Classes up to which each has its bar; a picture of a thousand would be 48,000 pixels high."""
 
 
-def confusion_matrix(confusion: np.ndarray, labels: Sequence[str], path: Path, normalised: bool = False) -> Path:
-    """confusion: counts [K, K], rows the true classes. normalised: each row as shares of its class."""
+def confusion_matrix(
+    confusion: np.ndarray, labels: Sequence[str], path: Path, normalised: bool = False, unit: str = "images"
+) -> Path:
+    """confusion: counts [K, K] of `unit`, rows the true classes. normalised: each row as shares of its class."""
     shares, classes = row_normalised(confusion), len(labels)
     side = float(np.clip(1.5 + 0.62 * classes, 4.4, 15))
     figure = new_figure(side + 1.6, side)
     axes = figure.subplots()
     image = axes.imshow(np.nan_to_num(shares), cmap="Blues", vmin=0, vmax=1)
-    kind = "shares of each true class" if normalised else "images (shade: share of the row)"
+    kind = "shares of each true class" if normalised else f"{unit} (shade: share of the row)"
     label_axes(axes, f"Answers by true class (n = {int(confusion.sum()):,})\n{kind}", "answer", "true class")
     axes.grid(False)
     axes.spines[:].set_visible(False)

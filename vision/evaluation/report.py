@@ -18,10 +18,20 @@ from vision.verdict import Verdict
 
 PAGE = "report.html"
 MEANINGS = {
-    "accuracy": "share of test images answered right",
+    "map50": "area under precision by recall, boxes that overlap by half, mean over classes",
+    "map50_95": "the same, mean over overlaps from 0.5 to 0.95",
+    "box_recall": "how many of the true boxes are found",
+    "box_precision": "how many of the found boxes are true",
+    "defects_flagged": "share of images with a defect that get a box",
+    "accuracy": "share of images answered right",
     "macro_f1": "F1 of each class, every class counting the same",
     "precision": "how often an answer is right, mean over classes",
     "recall": "how much of each class is found, mean over classes",
+    "auroc": "chance that a defect scores higher than a normal image",
+    "false_alarm_rate": "normal images called defects",
+    "recall_defect": "defects found",
+    "pointing": "defects whose hottest place lies on them",
+    "boxes_hit": "boxes that an area above the threshold touches",
     "ece": "mean gap between confidence and accuracy",
     "confident_share": "share of answers above the confidence threshold",
     "confident_accuracy": "share right of those confident answers",
@@ -29,6 +39,8 @@ MEANINGS = {
     "latency_p95_ms": "one image, slowest in twenty",
     "size_mib": "model file",
 }
+FURTHER = {"boxes": "boxes", "ap50": "AP at 0.5", "ap50_95": "AP at 0.5 to 0.95"}
+"""Columns of a per-class table that not every kind has, and their titles."""
 UNITS = {"latency_p50_ms": "ms", "latency_p95_ms": "ms", "size_mib": "MiB"}
 
 
@@ -150,9 +162,10 @@ def per_class_report(per_class: pd.DataFrame, level: float = 0.95) -> Table:
             "precision": per_class["precision"],
             "F1": per_class["f1"],
         }
+        | {title: per_class[name] for name, title in FURTHER.items() if name in per_class}
     )
     note = f"Recall with its {percent(level)} interval over families of near-duplicates."
-    return frame_table("Each class on the test images", shown, note, digits=2)
+    return frame_table("Each class", shown, note, digits=2)
 
 
 @cache

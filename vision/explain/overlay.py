@@ -11,13 +11,16 @@ STOPS = np.array([[0, 0, 96], [0, 190, 255], [255, 235, 0], [200, 0, 0]], dtype=
 MAX_OPACITY = 0.6
 
 
-def overlay(image: np.ndarray, heatmap: np.ndarray, opacity: float = MAX_OPACITY) -> np.ndarray:
+def overlay(
+    image: np.ndarray, heatmap: np.ndarray, opacity: float = MAX_OPACITY, peak: float | None = None
+) -> np.ndarray:
     """image uint8 [H, W, 3], heatmap float [h, w] >= 0 -> uint8 [H, W, 3].
 
-    The heatmap is scaled by its own maximum and enlarged bilinearly; where it is 0 the photograph stays as it is.
+    The heatmap is scaled by `peak`, or by its own maximum, and enlarged bilinearly; where it is 0 the photograph stays as
+    it is.
     """
     height, width = image.shape[:2]
-    peak = float(heatmap.max(initial=0.0))
+    peak = float(heatmap.max(initial=0.0)) if peak is None else peak
     scaled = np.asarray(heatmap, dtype=np.float32) / peak if peak > 0 else np.zeros(heatmap.shape, np.float32)
     enlarged = np.asarray(Image.fromarray(scaled).resize((width, height), Image.Resampling.BILINEAR))
     weight = np.clip(enlarged, 0, 1)[..., None]
@@ -25,7 +28,9 @@ def overlay(image: np.ndarray, heatmap: np.ndarray, opacity: float = MAX_OPACITY
     return np.clip(np.rint(mixed), 0, 255).astype(np.uint8)
 
 
-def overlay_whole(image: Image.Image, heatmap: np.ndarray, spec: InputSpec, side_px: int) -> np.ndarray:
+def overlay_whole(
+    image: Image.Image, heatmap: np.ndarray, spec: InputSpec, side_px: int, peak: float | None = None
+) -> np.ndarray:
     """The upright photograph, no longer than `side_px`, with the heatmap where the model's input lies in it.
 
     image: RGB. heatmap: float [h, w] >= 0 over the model's input. uint8 [H, W, 3] of the photograph's shape, so that a
@@ -39,7 +44,7 @@ def overlay_whole(image: Image.Image, heatmap: np.ndarray, spec: InputSpec, side
     )
     whole = Image.new("F", small.size, 0.0)
     whole.paste(heat, (left, top))
-    return overlay(np.asarray(small), np.asarray(whole))
+    return overlay(np.asarray(small), np.asarray(whole), peak=peak)
 
 
 def _colour(values: np.ndarray) -> np.ndarray:

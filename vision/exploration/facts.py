@@ -67,10 +67,15 @@ def _copies(rows: pd.DataFrame, pairs: pd.DataFrame, bits: int) -> dict[str, Fac
     return {
         "exact_copies": Fact(float(exact_copies(rows)), named(rows.loc[rows["sha256"].duplicated(), "path"])),
         "near_copies": Fact(paths / len(rows), f"{bits} of 64 bits"),
-        "other_label": Fact(float(len(other)), pair_names(other)),
+        **({} if _boxed(rows) else {"other_label": Fact(float(len(other)), pair_names(other))}),
         "just_apart": Fact(float(len(apart)), f"{bits + 1} to {int(pairs['bits'].max()) if len(pairs) else bits} bits"),
         "largest_family": Fact(float(families.iloc[0] / len(rows)), f"{families.iloc[0]:,} images"),
     }
+
+
+def _boxed(rows: pd.DataFrame) -> bool:
+    """Then a label is only what an image is split by: of two shots of one part one may show a defect."""
+    return "boxes" in rows and bool(rows["boxes"].notna().any())
 
 
 def _labels(rows: pd.DataFrame) -> dict[str, Fact]:

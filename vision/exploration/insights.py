@@ -42,7 +42,7 @@ RULES = (
     Rule(
         "imbalance", "largest class against smallest", "above", 3, "{:.1f}",
         "The largest class has {value} times the images of the smallest ({where}).",
-        "Read macro F1 and not accuracy, keep the stratified split and label smoothing, and collect more of the smallest.",
+        "Read the figures of each class (macro F1 and not accuracy), keep the stratified split, and collect more of the smallest.",
     ),
     Rule(
         "smallest_class", "images of the smallest class", "below", 100, "{:.0f}",
@@ -88,6 +88,36 @@ RULES = (
         "long", "share of images longer than 1.8 : 1", "above", 0.05, "{:.1%}",
         "{value} of the images are longer than 1.8 : 1, so the centre crop cuts off nearly half: {where}.",
         "Check that the object lies in the middle, or set `input.crop: squash`.",
+    ),
+    Rule(
+        "squashed", "share of images longer than 1.8 : 1, squashed to a square", "above", 0.05, "{:.1%}",
+        "{value} of the images are longer than 1.8 : 1 and become square: {where}.",
+        "What is thin along the long side gets thinner still: raise `input.side_px`, or cut such images into tiles.",
+    ),
+    Rule(
+        "small_boxes", "share of boxes whose shorter side is under 3 % of the image's", "above", 0.05, "{:.1%}",
+        "{value} of the boxes are thinner than 3 % of their image ({where}).",
+        "At the model's input they are a few pixels: raise `input.side_px`, or cut large photographs into tiles.",
+    ),
+    Rule(
+        "box_spread", "length of boxes, 95th against 5th percentile", "above", 6, "{:.1f}",
+        "Boxes differ {value}-fold in length between the 5th and the 95th percentile.",
+        "Check that `model.anchor_scales` reaches from the smallest to the largest, and augment scale.",
+    ),
+    Rule(
+        "cut_boxes", "share of boxes at the image's border", "above", 0.2, "{:.1%}",
+        "{value} of the boxes touch the border of their image ({where}).",
+        "What they hold may go on outside: frame wider, and expect boxes there to be found less well.",
+    ),
+    Rule(
+        "crowded", "images with more than 20 boxes", "above", 0, "{:.0f}",
+        "Images with more than 20 boxes: {value} ({where}).",
+        "Look at them: a swarm of small defects may better be one box, or a class of its own.",
+    ),
+    Rule(
+        "flawless", "share of images without a defect", "below", 0.05, "{:.1%}",
+        "Only {value} of the images have no defect.",
+        "What is served is mostly flawless: add such images, or the rate of false alarms there is not known.",
     ),
     Rule(
         "exact_copies", "images that are another's bytes again", "above", 0, "{:.0f}",

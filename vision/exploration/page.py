@@ -8,6 +8,7 @@ import pandas as pd
 
 from vision.evaluation.report import Figure, Part, Picture, RunReport, Table, frame_table
 from vision.exploration import copies, likeness, pictures
+from vision.exploration.box_facts import class_count
 from vision.exploration.facts import Fact, facts
 from vision.exploration.insights import insights, rule_table
 from vision.kinds.base import Exploration
@@ -19,14 +20,15 @@ NOTHING = "No rule spoke: nothing in these figures asks for anything."
 
 @dataclass(frozen=True)
 class DataSet:
-    """rows: the splits table. root: the folder that its paths are in. bits: near-duplicates of the split. side_px: of
-    the model's input."""
+    """rows: the splits table. root: the folder that its paths are in. bits: near-duplicates of the split. side_px, crop:
+    of the model's input."""
 
     title: str
     rows: pd.DataFrame
     root: Path
     bits: int
     side_px: int
+    crop: str = "center"
 
     @property
     def readable(self) -> pd.DataFrame:
@@ -38,6 +40,8 @@ def data_report(data: DataSet, own: Exploration, folder: Path) -> tuple[RunRepor
     readable = data.readable
     pairs = copies.near_pairs(readable, data.bits + copies.WIDER_BITS)
     found = facts(data.rows, pairs, data.bits, data.side_px) | dict(own.facts)
+    if data.crop == "squash" and "long" in found:
+        found["squashed"] = found.pop("long")
     points = insights(found)
     parts = [Part(title="What the data says", text=() if points else (NOTHING,), points=points), *own.parts]
     if len(readable):
@@ -52,7 +56,7 @@ def data_report(data: DataSet, own: Exploration, folder: Path) -> tuple[RunRepor
 def _summary(data: DataSet) -> str:
     rows = data.rows
     return (
-        f"{len(rows):,} images in {rows['label'].nunique()} classes, described without any model. "
+        f"{len(rows):,} images in {class_count(rows)} classes, described without any model. "
         f"{rows['family'].nunique():,} families are kept together by the split; nothing was trained for this page."
     )
 
@@ -61,7 +65,7 @@ def _figures(data: DataSet, found: Mapping[str, Fact]) -> tuple[Figure, ...]:
     rows = data.readable
     figures = [
         ("images", f"{len(data.rows):,}", "files with a label"),
-        ("classes", f"{rows['label'].nunique():,}", ""),
+        ("classes", f"{class_count(rows):,}", ""),
         ("families", f"{rows['family'].nunique():,}", "groups of near-duplicates, and named groups"),
         ("left out", f"{int(data.rows['split'].isna().sum()):,}", "unreadable, or between two splits"),
     ]

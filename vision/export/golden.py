@@ -10,7 +10,7 @@ from PIL import Image
 
 from vision.kinds import answering
 from vision.package import Spec
-from vision.preprocess import preprocess
+from vision.preprocess import open_header, preprocess, upright_size
 from vision.verdict import Verdict
 
 GOLDEN = "golden"
@@ -44,6 +44,11 @@ def golden_files(package_folder: Path) -> list[Path]:
     """The image files in their order."""
     files = [path for path in (package_folder / GOLDEN).iterdir() if path.suffix not in (".npy", ".npz")]
     return sorted(files, key=lambda path: int(path.stem))
+
+
+def golden_sizes(package_folder: Path) -> list[tuple[int, int]]:
+    """(width, height) of each image, upright."""
+    return [upright_size(open_header(path.read_bytes(), math.inf)) for path in golden_files(package_folder)]
 
 
 def golden_outputs(package_folder: Path) -> dict[str, np.ndarray]:

@@ -36,10 +36,7 @@ def prove(package: Package, file: Path, run: Run, name: str, runtime: str, preci
     inputs, kind = np.load(package.folder / GOLDEN / "inputs.npy"), answering(package.spec.kind)
     wanted, got = golden_outputs(package.folder), run(inputs)
     _, difference = kind.agree(got, wanted, 0.0)
-    main = kind.outputs[0]
-    same = float(
-        np.mean(got[main].reshape(len(inputs), -1).argmax(1) == wanted[main].reshape(len(inputs), -1).argmax(1))
-    )
+    same = float(np.mean(kind.same_outputs(got, wanted)))
     if precision:
         verdict = check_golden(package.folder, package.spec, run, TOLERANCES[precision])
         passed, why = verdict.passed, "; ".join(verdict.reasons)
@@ -60,8 +57,10 @@ def int8_refusal(package: Package, allowed: float) -> str | None:
     if spec.int8.drop is None:
         return "none was made: export.int8 was off when it was trained"
     if spec.int8.drop > allowed:
-        return f"its worst class lost {spec.int8.drop:.3f} of its recall, {allowed:g} are allowed"
-    return f"its outputs differ by more than {TOLERANCES['int8']:g} (its recall would do: {spec.int8.drop:.3f} lost)"
+        return f"it lost its gate: its worst class lost {spec.int8.drop:.3f} of its recall, {allowed:g} are allowed"
+    return (
+        f"it lost its gate: its outputs or their mean are too far off (its recall would do: {spec.int8.drop:.3f} lost)"
+    )
 
 
 def write_rest(package: Package, folder: Path, proofs: list[Proof], notes: Mapping[str, str]) -> None:
@@ -96,6 +95,7 @@ def readme(package: Package, proofs: list[Proof], notes: Mapping[str, str]) -> s
     spec, table = package.spec, "\n".join(table_lines(proofs))
     left_out = "".join(f"\n- {name}: left out, {why}." for name, why in notes.items())
     tflite = TFLITE if any(one.file.endswith(".tflite") for one in proofs) else ""
+    how, code = answering(spec.kind).reading(spec)
     return PAGE.format(
         arch=spec.arch,
         sha=package.package_sha,
@@ -104,8 +104,8 @@ def readme(package: Package, proofs: list[Proof], notes: Mapping[str, str]) -> s
         side=spec.input.side_px,
         steps=_steps(spec),
         outputs=", ".join(f"`{name}`" for name in spec.outputs),
-        temperature=repr(spec.temperature),
-        confident=f"{spec.confident_at:g}",
+        how=how,
+        code=code,
         resize=_resize(spec),
         tflite=tflite,
     )
@@ -137,20 +137,16 @@ Differences are those of the golden images (`golden/`: files, the model's inputs
 image with one thread or all that the runtime takes, on the machine that wrote this.{left_out}
 
 Input: `images`, uint8 [N, {side}, {side}, 3], RGB. Decode, turn by EXIF, {steps}. Normalisation is in the graph.
-Outputs: {outputs}. Probabilities are softmax(logits / {temperature}), labels in the order of `labels.txt`; trust an answer from
-{confident} on. Check your own preprocessing with `golden/`: it must give `inputs.npy` of the files beside it, up to 1 of 255.
+Outputs: {outputs}. {how} Check your own preprocessing with `golden/`: it must give `inputs.npy` of the files beside it, up to 1 of 255.
 
 ```python
 import numpy as np, onnxruntime
 from PIL import Image, ImageOps
 
-image = ImageOps.exif_transpose(Image.open("photo.jpg")).convert("RGB")
+image = photo = ImageOps.exif_transpose(Image.open("photo.jpg")).convert("RGB")
 {resize}
 session = onnxruntime.InferenceSession("model.onnx")  # or model.int8.onnx
-logits, embedding = session.run(["logits", "embedding"], {{"images": np.asarray(image)[None]}})
-powers = np.exp((logits[0] - logits[0].max()) / {temperature})
-labels = open("labels.txt").read().split("\\n")
-print(labels[powers.argmax()], powers.max() / powers.sum())
+{code}
 ```
 {tflite}"""
 TFLITE = """
@@ -160,6 +156,6 @@ TFLite (one image at a time; its embedding is not comparable with that of the ot
 from ai_edge_litert.interpreter import Interpreter
 
 run = Interpreter("model.int8.tflite").get_signature_runner()
-logits = run(images=np.asarray(image)[None])["logits"]
+outputs = run(images=np.asarray(image)[None])  # by name, as those of model.onnx
 ```
 """

@@ -16,41 +16,117 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from vision.package import Spec
+from vision.package import InputSpec, Spec
 
 if TYPE_CHECKING:
     import pandas as pd
     import torch
+    from PIL import Image
 
+    from vision.augment_moves import Moves
     from vision.data.cache import Crops
+    from vision.data.config import DataConfig
     from vision.evaluation.config import EvaluationConfig
     from vision.evaluation.report import Part
     from vision.exploration.facts import Fact
     from vision.models.config import ModelConfig
     from vision.models.network import ServedModel
     from vision.training.config import TrainingConfig
+    from vision.training.finish import InOrder
+
+
+COMMON = ("label", "confidence", "confident")
+"""What every kind's summary has."""
+
+
+class SystemLike(Protocol):
+    """What a kind looks at of a system's config (`configs.schema.SystemConfig`, which vision doesn't know)."""
+
+    data: "DataConfig"
+    input: InputSpec
+    model: "ModelConfig"
+    training: "TrainingConfig"
+
+
+def check_stages(training: "TrainingConfig") -> None:
+    """For kinds that learn by steps. Raises `ValueError` where there is no stage."""
+    for field in ("stages", "stages_from_scratch"):
+        if not getattr(training, field):
+            raise ValueError(f"training.{field} needs at least one stage, got []")
 
 
 class Answering(Protocol):
     name: str
     outputs: tuple[str, ...]
     """Names of `model.onnx`'s outputs, in order; the last is `embedding` float32 [N, 32]."""
+    quantised: tuple[str, ...]
+    """Layers (ONNX operators) that INT8 takes; the others stay in float."""
+    limitations: tuple[str, ...]
+    """What a model card says of every model of this kind."""
+    explain_graph: str | None
+    """File of the package whose outputs `overlay` is drawn from; None: the model's own."""
+    explained: str
+    """What `overlay` shows, as a phrase for the service's description."""
+    heatmap: bool
+    """Is that a heatmap, and not only what the answer says anyway?"""
+
+    def check(self, config: "SystemLike") -> None:
+        """Raises `ValueError` (field, got, allowed) for a config that this kind can't work by."""
+
+    def told(self, spec: Spec) -> str:
+        """What such a model does, for its card: goes on from "A resnet18 that"."""
 
     def answers(
         self, outputs: Mapping[str, np.ndarray], spec: Spec, sizes_px: Sequence[tuple[int, int]], top_k: int
     ) -> list[dict[str, Any]]:
-        """One JSON-able answer an image. `sizes_px`: (width, height) of each image as sent, upright."""
+        """One JSON-able answer an image. `sizes_px`: (width, height) of each image as sent, upright.
+
+        top_k: how many alternatives are named. What a kind finds beside each other (boxes) is no alternative: all of it is told.
+        """
 
     def answer_schema(self, spec: Spec) -> dict[str, Any]:
         """JSON schema (2020-12, `type: object`) of one answer."""
 
     def summary(self, answer: Mapping[str, Any]) -> dict[str, Any]:
-        """{label, confidence, confident} and any further columns that drift is measured on."""
+        """{label, confidence, confident} and any further columns that drift is measured on: numbers, None without a value."""
 
     def agree(
         self, got: Mapping[str, np.ndarray], wanted: Mapping[str, np.ndarray], tolerance: float
     ) -> tuple[bool, float]:
         """Do two runtimes give the same answer on the same images, and by how much do they differ at most?"""
+
+    def same_outputs(self, got: Mapping[str, np.ndarray], wanted: Mapping[str, np.ndarray]) -> np.ndarray:
+        """bool [N]: do two runtimes say the same of each image, whatever their numbers are?"""
+
+    def same(self, answer: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+        """Would a person be told the same by both? Of answers to one image by two packages."""
+
+    def compare(
+        self, got: Mapping[str, Any], wanted: Mapping[str, Any], tolerance: float
+    ) -> tuple[float, tuple[str, ...]]:
+        """Answers of one package to one image: the largest difference, and what differs by more than `tolerance`.
+
+        wanted: with all alternatives; got: with as many as were asked for. Shares and positions are 0 to 1.
+        """
+
+    def margin(self, answer: Mapping[str, Any]) -> float:
+        """From 0 (undecided) to 1: how far the answer is from being another one."""
+
+    def vocabulary(self, labels: Sequence[str]) -> tuple[str, ...]:
+        """What people may call an image. labels: the model's own."""
+
+    def truth(self, row: Mapping[str, Any], answer: Mapping[str, Any]) -> str:
+        """What a person who knows the image would call it on seeing the answer, of `vocabulary`. row: of the manifest."""
+
+    def overlay(self, image: "Image.Image", outputs: Mapping[str, np.ndarray], spec: Spec, side_px: int) -> np.ndarray:
+        """Where the answer comes from, drawn on the photograph (RGB, upright), no longer than `side_px`: uint8 [H, W, 3].
+
+        outputs: of `explain_graph` for this image, [1, ...].
+        """
+
+    def reading(self, spec: Spec) -> tuple[str, str]:
+        """How the outputs become an answer where there is no VisionOps: a sentence, and Python that goes on from
+        `session` (ONNX Runtime), `image` (the model's input, PIL) and `photo` (upright, as it was sent) and prints one."""
 
 
 @dataclass(frozen=True)
@@ -86,26 +162,39 @@ class Learning(Protocol):
     name: str
     headline: str
 
+    def learns_from(self, rows: "pd.DataFrame") -> np.ndarray:
+        """bool [n]: which rows of the training split the network may learn from."""
+
     def targets(self, rows: "pd.DataFrame", labels: Sequence[str]) -> Any:
         """Training targets of these manifest rows; indexable by row number (array or list)."""
 
-    def network(self, config: "ModelConfig", labels: Sequence[str], seed: int) -> "torch.nn.Module":
-        """images float [N, 3, H, W], normalised -> dict of tensors: `Answering.outputs` less `embedding`, and `pooled` [N, D]."""
+    def network(self, config: "ModelConfig", labels: Sequence[str], seed: int, side_px: int = 224) -> "torch.nn.Module":
+        """images float [N, 3, H, W], normalised -> dict of tensors: `Answering.outputs` less `embedding`, `pooled` [N, D], and
+        what else the loss takes. side_px: of the model's input, for what is laid over it (anchors)."""
 
     def loss(self, outputs: Mapping[str, "torch.Tensor"], targets: Any, config: "TrainingConfig") -> "torch.Tensor":
         """Scalar."""
 
+    def moved(self, targets: Any, moves: "Moves") -> Any:
+        """Targets of a batch after its images were moved about by augmentation; the same where no target has a place."""
+
     def collate(self, targets: Any, indices: np.ndarray) -> Any:
         """Targets of one batch, as `loss` takes them."""
 
+    def finish(self, network: "torch.nn.Module", train: "InOrder", val: "InOrder") -> dict[str, float] | None:
+        """After the last stage: what is learnt in one pass over the images as they will be judged, put into `network`.
+
+        Returns what there is to tell, `train_loss` with it; None where there is nothing to finish.
+        """
+
     def score(self, outputs: Mapping[str, np.ndarray], targets: Any, labels: Sequence[str]) -> dict[str, float]:
-        """Validation metrics of one epoch; holds `headline`."""
+        """Validation metrics of one epoch; holds `headline`, where the split has what it takes."""
 
     def explainer(self, served: "ServedModel") -> "tuple[torch.nn.Module, Sequence[str]] | None":
         """What `explain.onnx` is exported from: uint8 [N, H, W, 3] -> its outputs, and their names; None without one."""
 
-    def calibrate(self, outputs: Mapping[str, np.ndarray], targets: Any) -> float:
-        """Temperature fitted on the validation split; 1.0 where the kind has none."""
+    def calibrate(self, outputs: Mapping[str, np.ndarray], targets: Any) -> dict[str, float]:
+        """Fields of the spec that the validation split sets (`temperature`, `threshold`), by name."""
 
     def evaluate(
         self, outputs: Mapping[str, np.ndarray], rows: "pd.DataFrame", spec: Spec, config: "EvaluationConfig"

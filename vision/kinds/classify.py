@@ -1,13 +1,24 @@
 """`classify`, the torch-free half: logits to labels with calibrated probabilities."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from vision.kinds.base import SystemLike, check_stages
+from vision.kinds.embeddings import embeddings_agree
+from vision.models.config import CLASSIFIERS
 from vision.package import Spec
 
+if TYPE_CHECKING:
+    from PIL import Image
+
 PROBABILITY_DIGITS = 6
+READING = "Probabilities are softmax(logits / {temperature}), labels in the order of `labels.txt`; trust an answer from\n{confident} on."
+CODE = """logits, embedding = session.run(["logits", "embedding"], {{"images": np.asarray(image)[None]}})
+powers = np.exp((logits[0] - logits[0].max()) / {temperature})
+labels = open("labels.txt").read().split("\\n")
+print(labels[powers.argmax()], powers.max() / powers.sum())"""
 
 
 def probabilities(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
@@ -27,6 +38,26 @@ class Classify:
 
     name = "classify"
     outputs = ("logits", "embedding")
+    quantised = ("Conv", "Gemm", "MatMul", "Add")
+    limitations = (
+        "Every image gets one of the labels, also when it shows none of them; a low confidence is the only hint of that.",
+    )
+    explain_graph = "explain.onnx"
+    explained = "the image under the heatmap of what decided its answer"
+    heatmap = True
+
+    def check(self, config: SystemLike) -> None:
+        if config.model.arch not in CLASSIFIERS:
+            raise ValueError(
+                f"model.arch = {config.model.arch} is no classifier; kind classify allows {', '.join(CLASSIFIERS)}"
+            )
+        check_stages(config.training)
+
+    def told(self, spec: Spec) -> str:
+        return (
+            f"answers with one of {len(spec.labels)} labels ({', '.join(spec.labels)}). Probabilities are calibrated with "
+            f"temperature {spec.temperature:.2f}; an answer counts as confident from {spec.confident_at:.2f}"
+        )
 
     def answers(
         self, outputs: Mapping[str, np.ndarray], spec: Spec, sizes_px: Sequence[tuple[int, int]], top_k: int
@@ -55,14 +86,58 @@ class Classify:
     def summary(self, answer: Mapping[str, Any]) -> dict[str, Any]:
         return {name: answer[name] for name in ("label", "confidence", "confident")}
 
+    def same(self, answer: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+        return answer["label"] == other["label"]
+
+    def compare(
+        self, got: Mapping[str, Any], wanted: Mapping[str, Any], tolerance: float
+    ) -> tuple[float, tuple[str, ...]]:
+        """By the probability of each label that `got` names; two labels as near as that may change places."""
+        shares = {item["label"]: item["probability"] for item in wanted["predictions"]}
+        gaps = [abs(item["probability"] - shares.get(item["label"], 0.0)) for item in got.get("predictions") or ()]
+        largest = max(gaps, default=1.0)
+        reasons = [f"probabilities differ by {largest:.3f}, allowed {tolerance}"] if largest > tolerance else []
+        if shares[wanted["label"]] - shares.get(got["label"], 0.0) > tolerance:
+            reasons.append(f"label {got['label']}, not {wanted['label']}")
+        return largest, tuple(reasons)
+
+    def margin(self, answer: Mapping[str, Any]) -> float:
+        """Between the two likeliest labels; where only one is named, as if the rest went to a single other."""
+        best = [one.get("probability") for one in answer.get("predictions") or ()][:2]
+        if len(best) == 2 and None not in best:
+            return float(best[0] - best[1])
+        return max(0.0, 2 * float(answer["confidence"]) - 1)
+
+    def vocabulary(self, labels: Sequence[str]) -> tuple[str, ...]:
+        return tuple(labels)
+
+    def truth(self, row: Mapping[str, Any], answer: Mapping[str, Any]) -> str:
+        return row["label"]
+
+    def overlay(self, image: "Image.Image", outputs: Mapping[str, np.ndarray], spec: Spec, side_px: int) -> np.ndarray:
+        """Grad-CAM of the likeliest label. outputs: logits [1, K], heatmaps [1, K, g, g]."""
+        from vision.explain.overlay import overlay_whole
+
+        heatmap = outputs["heatmaps"][0, int(outputs["logits"][0].argmax())]
+        return overlay_whole(image, heatmap, spec.input, side_px)
+
+    def reading(self, spec: Spec) -> tuple[str, str]:
+        numbers = {"temperature": repr(spec.temperature), "confident": f"{spec.confident_at:g}"}
+        return READING.format(**numbers), CODE.format(**numbers)
+
+    def same_outputs(self, got: Mapping[str, np.ndarray], wanted: Mapping[str, np.ndarray]) -> np.ndarray:
+        return got["logits"].argmax(axis=1) == wanted["logits"].argmax(axis=1)
+
     def agree(
         self, got: Mapping[str, np.ndarray], wanted: Mapping[str, np.ndarray], tolerance: float
     ) -> tuple[bool, float]:
-        """Every number within `tolerance` (absolute + relative), and the same top class unless two are that close."""
+        """Logits within `tolerance` (absolute + relative), the same top class unless two are that close, and the embeddings
+        as `embeddings_agree` asks."""
         if any(got[name].shape != wanted[name].shape for name in self.outputs):
             return False, float("inf")
         largest = max(float(np.abs(got[name] - wanted[name]).max(initial=0.0)) for name in self.outputs)
-        close = all(np.allclose(got[name], wanted[name], atol=tolerance, rtol=tolerance) for name in self.outputs)
+        close = np.allclose(got["logits"], wanted["logits"], atol=tolerance, rtol=tolerance)
+        close = close and embeddings_agree(got["embedding"], wanted["embedding"], tolerance)
         return bool(close and _same_top(got["logits"], wanted["logits"], tolerance)), largest
 
 

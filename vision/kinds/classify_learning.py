@@ -16,9 +16,11 @@ from vision.package import Spec
 from vision.training.config import TrainingConfig
 
 if TYPE_CHECKING:
+    from vision.augment_moves import Moves
     from vision.data.cache import Crops
     from vision.evaluation.config import EvaluationConfig
     from vision.evaluation.report import Part
+    from vision.training.finish import InOrder
 
 
 class ClassifyLearning:
@@ -27,12 +29,18 @@ class ClassifyLearning:
     name = "classify"
     headline = "macro_f1"
 
+    def learns_from(self, rows: pd.DataFrame) -> np.ndarray:
+        return np.ones(len(rows), bool)
+
+    def finish(self, network: nn.Module, train: "InOrder", val: "InOrder") -> None:
+        """The last stage's best epoch is the result."""
+
     def targets(self, rows: pd.DataFrame, labels: Sequence[str]) -> np.ndarray:
         """Raises `KeyError` for a row whose label is not in `labels`."""
         number = {label: index for index, label in enumerate(labels)}
         return np.array([number[label] for label in rows["label"]], dtype=np.int64)
 
-    def network(self, config: ModelConfig, labels: Sequence[str], seed: int) -> nn.Module:
+    def network(self, config: ModelConfig, labels: Sequence[str], seed: int, side_px: int = 224) -> nn.Module:
         """Random weights, the same for the same seed; the caller's random state is left as it was."""
         from vision.models.factory import Backbone, Classifier, build_head
 
@@ -46,6 +54,9 @@ class ClassifyLearning:
         """Cross-entropy with label smoothing (Szegedy et al. 2016), in float32 whatever the network computed in."""
         logits = outputs["logits"].float()
         return nn.functional.cross_entropy(logits, targets, label_smoothing=config.label_smoothing)
+
+    def moved(self, targets: Tensor, moves: "Moves") -> Tensor:
+        return targets
 
     def collate(self, targets: np.ndarray, indices: np.ndarray) -> Tensor:
         return torch.from_numpy(targets[indices])
@@ -67,10 +78,10 @@ class ClassifyLearning:
 
         return explain_model(served), OUTPUTS
 
-    def calibrate(self, outputs: Mapping[str, np.ndarray], targets: np.ndarray) -> float:
+    def calibrate(self, outputs: Mapping[str, np.ndarray], targets: np.ndarray) -> dict[str, float]:
         from vision.evaluation import classification
 
-        return classification.calibrate(outputs, targets)
+        return {"temperature": classification.calibrate(outputs, targets)}
 
     def evaluate(
         self, outputs: Mapping[str, np.ndarray], rows: pd.DataFrame, spec: Spec, config: "EvaluationConfig"

@@ -1,12 +1,44 @@
 """Which network, which head, and where its weights come from."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from vision.settings import Section
 
-Architecture = Literal["resnet18", "resnet50", "efficientnet_b0", "mobilenet_v3_small"]
+Classifier = Literal["resnet18", "resnet50", "efficientnet_b0", "mobilenet_v3_small"]
+Detector = Literal["ssdlite320_mobilenet_v3_large", "retinanet_resnet18_fpn"]
+CLASSIFIERS: tuple[str, ...] = get_args(Classifier)
+Architecture = Literal[Classifier, Detector]
+DETECTORS: tuple[str, ...] = get_args(Detector)
+
+Scale = Annotated[float, Field(gt=0, le=1)]
+
+
+class MemoryConfig(Section):
+    """Of the kind `anomaly`: which features of a patch are remembered, how many, and when a distance is an alarm."""
+
+    layers: Annotated[tuple[str, ...], Field(min_length=1)] = ("layer1", "layer2")
+    """Of the backbone, by torchvision's names, in its order; the last one's map is the grid of patches."""
+    neighbourhood: Annotated[int, Field(ge=1, le=15)] = 3
+    """Side, in places of each map, over which features are averaged; odd."""
+    numbers: Annotated[int, Field(ge=8, le=1024)] = 128
+    """That are kept of a patch."""
+    patches: Annotated[int, Field(ge=16, le=50_000)] = 1000
+    """Largest size of the memory."""
+    hottest: Annotated[int, Field(ge=1, le=1000)] = 5
+    """Patches whose mean distance is the image's score."""
+    local_px: Annotated[int, Field(ge=3, le=255)] | None = None
+    """Side of the window by whose mean and spread each pixel is normalised, against uneven light; None: not at all."""
+    false_alarm_rate: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    """Share of normal images that may be called defects."""
+
+    @field_validator("neighbourhood", "local_px")
+    @classmethod
+    def windows_have_a_middle(cls, side: int | None) -> int | None:
+        if side is not None and side % 2 == 0:
+            raise ValueError(f"must be odd, got {side}")
+        return side
 
 
 class ModelConfig(Section):
@@ -22,6 +54,21 @@ class ModelConfig(Section):
     """`cifar` (ResNets only): a 3x3 stride-1 first convolution without max-pooling, for 32-px images."""
     normalise: Literal["imagenet", "dataset"] = "imagenet"
     """Mean and standard deviation: ImageNet's, or those of this data set's training split."""
+
+    anchor_scales: tuple[Scale, Scale] = (0.2, 0.95)
+    """Of detectors: sides of the smallest and largest anchors, as shares of the image's; boxes far from any are not learnt."""
+    finest_stride: Literal[8, 16] = 16
+    """Of SSDLite's first map, in pixels of the input. 8 finds small things, for a third more work; anchors then double from map
+    to map. RetinaNet's is 8 always."""
+
+    memory: MemoryConfig = MemoryConfig()
+    """Of the kind `anomaly`."""
+
+    @model_validator(mode="after")
+    def anchor_scales_rise(self):
+        if not self.anchor_scales[0] < self.anchor_scales[1]:
+            raise ValueError(f"anchor_scales must rise, got {list(self.anchor_scales)}")
+        return self
 
     @model_validator(mode="after")
     def file_goes_with_weights(self):

@@ -1,6 +1,8 @@
 """Backbones by name: torchvision's networks without their classifier, under torchvision's own parameter names."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import torchvision
 from torch import Tensor, nn
@@ -11,21 +13,31 @@ class Architecture:
     """channels: of the last feature map. top: children (dotted names) that train with `trainable: top`.
 
     activation: what the backbone uses itself, and so its MLP head. stage_names: attributes of torchvision's model that
-    make the backbone, in order.
+    make the backbone, in order. of: torchvision's name where the backbone is another's, a detector's; options: how it is
+    built then.
     """
 
     channels: int
     top: tuple[str, ...]
     activation: type[nn.Module]
     stage_names: tuple[str, ...] = ("features",)
+    of: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
+LARGE_TOP = ("features.13", "features.14", "features.15", "features.16")
 RESNET_STAGES = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4")
 ARCHITECTURES = {
     "resnet18": Architecture(512, ("layer4",), nn.ReLU, RESNET_STAGES),
     "resnet50": Architecture(2048, ("layer4",), nn.ReLU, RESNET_STAGES),
     "efficientnet_b0": Architecture(1280, ("features.6", "features.7", "features.8"), nn.SiLU),
     "mobilenet_v3_small": Architecture(576, ("features.10", "features.11", "features.12"), nn.Hardswish),
+    # As torchvision builds it for a detector without ImageNet's weights: half the channels in its last three blocks.
+    "ssdlite320_mobilenet_v3_large": Architecture(
+        480, LARGE_TOP, nn.Hardswish, of="mobilenet_v3_large", options={"reduced_tail": True}
+    ),
+    "mobilenet_v3_large": Architecture(960, LARGE_TOP, nn.Hardswish),
+    "retinanet_resnet18_fpn": Architecture(512, ("layer4",), nn.ReLU, RESNET_STAGES, of="resnet18"),
 }
 
 
@@ -37,11 +49,12 @@ class Backbone(nn.Module):
 
     def __init__(self, arch: str, stem: str = "imagenet") -> None:
         super().__init__()
-        self.arch, self.channels = arch, ARCHITECTURES[arch].channels
-        model = torchvision.models.get_model(arch, weights=None)
+        known = ARCHITECTURES[arch]
+        self.arch, self.channels = arch, known.channels
+        model = torchvision.models.get_model(known.of or arch, weights=None, **known.options)
         if stem == "cifar":
             _use_cifar_stem(model)
-        for name in ARCHITECTURES[arch].stage_names:
+        for name in known.stage_names:
             self.add_module(name, getattr(model, name))
 
     def forward(self, images: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from vision.errors import UserError
 from vision.models.config import ModelConfig
+from vision.models.factory import ARCHITECTURES
 from vision.package import sha256_file
 from vision.settings import Section
 
@@ -23,7 +24,8 @@ class WeightsReport(Section):
     """What a training started from; lineage keeps it. `warning` is empty, or says what the user should know."""
 
     origin: Literal["imagenet", "simclr", "file", "champion", "random"]
-    path: str | None = None
+    file: str | None = None
+    """Its name; where it lay is no matter of a package that goes to other machines. `sha256` says which one it was."""
     sha256: str | None = None
     package_sha: str | None = None
     """Of the champion that a training went on from."""
@@ -46,30 +48,31 @@ def load_start(
         return WeightsReport(origin="random", warning=warning)
     left_out = _fill(backbone, read_tensors(path), path, config)
     warning = f"not in {path.name} in this shape, so random: {', '.join(left_out)}" if left_out else ""
-    return WeightsReport(origin=config.weights, path=str(path), sha256=sha256_file(path), warning=warning)
+    return WeightsReport(origin=config.weights, file=path.name, sha256=sha256_file(path), warning=warning)
 
 
 def load_champion(network: nn.Module, config: ModelConfig, path: Path, same_labels: bool) -> WeightsReport:
-    """Fills `network` (backbone and head) from `path`, a package's model.safetensors; the head only with the same labels.
+    """Fills `network` (backbone, and head where there is one) from `path`, a package's model.safetensors; the head only with
+    the same labels.
 
     Raises `UserError` for a file of another network.
     """
     tensors = read_tensors(path)
     _fill(network.backbone, tensors, path, config)
-    if same_labels:
+    if same_labels and hasattr(network, "head"):
         prefix = "network.head."
         head = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
         network.head.load_state_dict(head)
     warning = "" if same_labels else "other labels than the champion's: its backbone is kept, the head starts anew"
     return WeightsReport(
-        origin="champion", path=str(path), sha256=sha256_file(path), package_sha=path.parent.name, warning=warning
+        origin="champion", file=path.name, sha256=sha256_file(path), package_sha=path.parent.name, warning=warning
     )
 
 
 def find_start(config: ModelConfig, root: Path | None, pretrained: Path | None = None) -> tuple[Path | None, str]:
     """The file that `load_start` would read; (None, why) when it would start from random weights. Same errors."""
     if config.weights == "imagenet":
-        return imagenet_file(config.arch, root)
+        return imagenet_file(ARCHITECTURES[config.arch].of or config.arch, root)
     return _given_file(config, root, pretrained)
 
 

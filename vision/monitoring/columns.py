@@ -18,6 +18,14 @@ of 1.3333 in each of its rows would be another one than the 1.333 of the same im
 ORDER = 4
 """Scores of a number: polynomials of its rank up to this degree (place, spread, skew, tails)."""
 EMBEDDING = "embedding"
+MEANT = {
+    "answer_boxes": "number of boxes",
+    "answer_box_area": "size of boxes",
+    "answer_box_aspect": "shape of boxes",
+    "answer_box_x": "place of boxes, across",
+    "answer_box_y": "place of boxes, down",
+}
+"""Columns whose names don't say it."""
 NEGLIGIBLE = 1e-3
 """Directions of an embedding that vary less than this share of the widest are rounding."""
 
@@ -61,6 +69,11 @@ def pairs(reference: pd.DataFrame, window: pd.DataFrame) -> list[Pair]:
 def embedded(table: pd.DataFrame) -> list[str]:
     """Names of the embedding's columns, e0 ..."""
     return [name for name in table if _EMBEDDED.match(name)]
+
+
+def named(column: str) -> str:
+    """For a sentence: the name, with what it means where that isn't plain."""
+    return f"{MEANT[column]} ({column})" if column in MEANT else column
 
 
 def untested(pair: Pair) -> str | None:

@@ -90,13 +90,15 @@ def rank_unsure(table: pd.DataFrame) -> Iterator[tuple[str, Why]]:
 
 def rank_disagreeing(table: pd.DataFrame) -> Iterator[tuple[str, Why]]:
     """table: columns id, answer_label, answer_confidence, other_label, other_confidence (None where nobody else
-    answered). The surest of both first: one of the two is surely wrong.
+    answered), disputed. The surest of both first: one of the two is surely wrong.
     """
-    both = table[table["other_label"].notna() & (table["other_label"] != table["answer_label"])]
+    both = table[table["disputed"].astype(bool)]
     sure = both[["answer_confidence", "other_confidence"]].astype(float).min(axis=1)
     for row in both.assign(sure=sure).sort_values(["sure", "id"], ascending=[False, True]).itertuples():
         said = f"champion: {row.answer_label} {row.answer_confidence:.2f}"
-        yield row.id, ("disagreement", f"{said}, challenger: {row.other_label} {row.other_confidence:.2f}")
+        other = f"challenger: {row.other_label} {row.other_confidence:.2f}"
+        where = ", but not in the same places" * (row.other_label == row.answer_label)
+        yield row.id, ("disagreement", f"{said}, {other}{where}")
 
 
 def rank_novel(table: pd.DataFrame, reference: pd.DataFrame) -> Iterator[tuple[str, Why]]:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from vision.data.features import FEATURES
 from vision.monitoring.class_mix import mix_words, served_mix, with_mix
+from vision.monitoring.columns import named
 from vision.monitoring.drift import DriftResult, judge, sample
 from vision.monitoring.evidence import Evidence, excess_p
 from vision.monitoring.families import sample_families, worth_of_one
@@ -23,6 +24,7 @@ MOST_ROWS = 1000
 """Of reference and window in such a test."""
 LEAST_ROWS = 50
 CONFIDENCE = {"answer_confidence", "answer_confident"}
+SAID = {"answer_label"} | CONFIDENCE
 
 
 class Shift(Section):
@@ -36,7 +38,8 @@ def explain_shift(reference: pd.DataFrame, window: pd.DataFrame, drift: DriftRes
 
     A class that the model never saw is told from other pictures by this: its images were taken as all others were, so
     what the model makes of them changes and what needs no model (FEATURES) does not; or all that has changed are images
-    that are far from every class or that the model is unsure of.
+    that are far from every class or that the model is unsure of. Where the kind measures its answers (boxes) and these
+    measures moved, the things that it knows come otherwise: larger, more, elsewhere.
     """
     known, seen = sample_families(reference, MOST_ROWS, seed), sample(window, MOST_ROWS, seed)
     novelty = measure_novelty(known, seen)
@@ -48,15 +51,17 @@ def explain_shift(reference: pd.DataFrame, window: pd.DataFrame, drift: DriftRes
     if mix and not left.drifted and not _less_sure(left):
         return Shift(causes=("class_frequency_shift",), evidence=(*mix, *drifted))
     if not _pictures_changed(left):
-        return Shift(causes=(_unlike(left, bool(novel or mix)),), evidence=(*novel, *drifted))
+        return Shift(causes=(_unlike(left, bool(novel), bool(mix)),), evidence=(*novel, *drifted))
     if novel and _rest_is_usual(known, seen, novelty, seed):
         return Shift(causes=("unseen_class",), evidence=(*novel, *drifted))
     return Shift(causes=("covariate_shift",), evidence=(*drifted, *novel))
 
 
-def _unlike(drift: DriftResult, other_content: bool) -> str:
-    """The cause where pictures are as before: what they show is new, or the same and harder."""
-    if other_content or not set(drift.drifted_columns) <= CONFIDENCE:
+def _unlike(drift: DriftResult, novel: bool, mix: bool) -> str:
+    """The cause where pictures are as before: what they show is new, lies or is large otherwise, or the same and harder."""
+    if _measured(drift) and not novel:
+        return "covariate_shift"
+    if novel or mix or not set(drift.drifted_columns) <= CONFIDENCE:
         return "unseen_class"
     fell = any(test.name == "answer_confidence" and test.effect < 0 for test in drift.tests)
     return "estimated_accuracy_drop" if fell else "covariate_shift"
@@ -73,6 +78,11 @@ def _less_sure(drift: DriftResult) -> bool:
     return any(
         test.name == "answer_confidence" and test.p_value <= RETEST.alpha and test.effect < 0 for test in drift.tests
     )
+
+
+def _measured(drift: DriftResult) -> bool:
+    """Did what the kind measures of an answer change (of boxes: how many, how large, where)?"""
+    return any(name.startswith("answer_") and name not in SAID for name in drift.drifted_columns)
 
 
 def _pictures_changed(drift: DriftResult) -> bool:
@@ -128,7 +138,7 @@ def _drift_evidence(drift: DriftResult) -> tuple[Evidence, ...]:
     return tuple(
         Evidence(
             name=test.name, seen=test.effect, expected=0.0, p_value=test.p_corrected,
-            words=f"{test.name} moved, {unit[test.kind].format(test.effect)}",
+            words=f"{named(test.name)} moved, {unit[test.kind].format(test.effect)}",
         )
         for test in tests
     )  # fmt: skip

@@ -35,7 +35,7 @@ class AugmentStep(Section):
 
     name: Literal[
         "random_resized_crop", "horizontal_flip", "vertical_flip", "rotation", "color_jitter", "gaussian_blur",
-        "random_erasing", "rand_augment", "random_crop", "grayscale",
+        "random_erasing", "rand_augment", "random_crop", "grayscale", "mosaic",
     ]  # fmt: skip
     args: dict[str, float | int | tuple[float, ...] | str] = {}
 
@@ -81,6 +81,6 @@ class TrainingConfig(Section):
     def stages_are_named_once(self):
         for field in ("stages", "stages_from_scratch"):
             names = [stage.name for stage in getattr(self, field)]
-            if not names or len(set(names)) < len(names):
+            if len(set(names)) < len(names):
                 raise ValueError(f"`{field}` needs at least one stage and a different name for each, got {names}")
         return self

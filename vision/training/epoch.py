@@ -69,6 +69,12 @@ class EpochRun:
         self.judged = FromPooled(network) if trains_on_features(plan.config, stage, network) else network
         self.wrapped = self.team.wrap(self.judged)
 
+    def judge_only(self) -> None:
+        """In place of `begin`, where nothing trains: images as they will be served."""
+        augment = build_augment((), self.plan.input, self.model.normalise.mean.flatten().tolist())
+        self.inputs = Pixels(self.model.normalise, augment, self.plan.input, 1, self.precision)
+        self.judged = self.model.network
+
     def make_features(self) -> None:
         """Where the stage trains on them; once, in its first epoch, whose time they take."""
         if isinstance(self.judged, FromPooled) and isinstance(self.inputs, Pixels):
@@ -92,7 +98,8 @@ def train_epoch(run: EpochRun, epoch: int, stage_epoch: int) -> dict[str, float]
     warmup, steps = run.stage.warmup_epochs * len(batches), run.stage.epochs * len(batches)
     for number, (images, targets) in enumerate(_batches(run, run.loaders.train, batches)):
         set_rates(run.optimizer, lr_factor(config.schedule, stage_epoch * len(batches) + number, steps, warmup))
-        loss_sum += _step(run, run.inputs.training(images, generator), targets) * len(images)
+        inputs, moves = run.inputs.training(images, generator)
+        loss_sum += _step(run, inputs, run.plan.learning.moved(targets, moves)) * len(images)
         images_seen += len(images)
     loss_total, images_total = np.sum(team.gather([float(loss_sum), images_seen]), axis=0).tolist()
     if not math.isfinite(loss_total):
@@ -165,7 +172,7 @@ def _outputs(run: EpochRun, split: SplitData, positions: np.ndarray) -> dict[str
     inputs = run.inputs.judging(split.read(positions))
     with torch.inference_mode(), run.precision.autocast():
         outputs = run.judged(inputs)
-    wanted = (name for name in outputs if name != "pooled")
+    wanted = (name for name in run.model.outputs if name in outputs)
     return {name: outputs[name].float().cpu().numpy() for name in wanted}
 
 

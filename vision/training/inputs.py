@@ -7,6 +7,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from vision.augment import Augment
+from vision.augment_moves import Moves
 from vision.models.network import Normalise
 from vision.package import InputSpec
 from vision.preprocess import centre_crop
@@ -26,11 +27,11 @@ class Pixels:
     views: int
     precision: Precision
 
-    def training(self, images: Tensor, generator: Generator) -> Tensor:
-        """images uint8 [b, R, R, 3] -> normalised float [views b, 3, S, S]."""
-        views = [self.augment(images, generator) for _ in range(self.views)]
+    def training(self, images: Tensor, generator: Generator) -> tuple[Tensor, Moves]:
+        """images uint8 [b, R, R, 3] -> normalised float [views b, 3, S, S], and where its pixels came from."""
+        views, moves = zip(*(self.augment.moving(images, generator) for _ in range(self.views)), strict=True)
         planes = self.normalise.planes(views[0] if len(views) == 1 else torch.cat(views))
-        return planes.contiguous(memory_format=self.precision.memory_format)
+        return planes.contiguous(memory_format=self.precision.memory_format), moves[0]
 
     def judging(self, images: Tensor) -> Tensor:
         """The centre crops, which are what will be served."""
@@ -44,8 +45,8 @@ class Features:
 
     device: torch.device
 
-    def training(self, features: Tensor, generator: Generator) -> Tensor:
-        return features
+    def training(self, features: Tensor, generator: Generator) -> tuple[Tensor, Moves]:
+        return features, Moves.none(len(features))
 
     def judging(self, features: Tensor) -> Tensor:
         return features.to(self.device)
@@ -74,10 +75,10 @@ def with_features(network: nn.Module, loaders: Loaders, pixels: Pixels, team: Te
 
     def swapped(split: SplitData) -> SplitData:
         shares = in_order(len(split.indices), batch_size, team)
-        mine = [(positions, _pooled(network, pixels, split.read(positions))) for positions in shares]
         features = np.zeros((len(split.indices), network.pooled_channels), np.float32)
-        for positions, values in (part for member in team.gather(mine) for part in member):
-            features[positions] = values
+        for positions in shares:
+            features[positions] = _pooled(network, pixels, split.read(positions))
+        team.fill(features)
         return SplitData(features, np.arange(len(features)), split.targets)
 
     return Loaders(train=swapped(loaders.train), val=swapped(loaders.val))

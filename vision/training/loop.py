@@ -15,6 +15,7 @@ from torch import Tensor
 from vision.models.freezing import freeze_except
 from vision.models.network import ServedModel
 from vision.training.epoch import EpochRun, Plan, train_epoch, validate
+from vision.training.finish import FINISH, finished
 from vision.training.loaders import Loaders
 from vision.training.precision import Precision, PrecisionReport, choose_precision
 from vision.training.seeds import derived_seed
@@ -52,7 +53,8 @@ def fit(
     """Trains `model.network` in place and leaves it at its best epoch, in eval mode.
 
     A stage begins from the best epoch so far. It ends after its epochs, or when `early_stop_epochs` of them in a row
-    were not better. resume: a state that `on_epoch` was given, of a training with the same plan and team size.
+    were not better. What the kind finishes after the last stage (`Learning.finish`) is one more epoch, and the one that
+    counts. resume: a state that `on_epoch` was given, of a training with the same plan and team size.
     Raises `UserError` when the loss is no longer a number, or there is too little to train on.
     """
     team = team or Alone()
@@ -69,6 +71,7 @@ def fit(
             _run_stage(EpochRun(model, loaders, plan, team, precision), progress, on_epoch, resume)
             progress.next_stage()
             resume = None
+        _finish(EpochRun(model, loaders, plan, team, precision), progress, on_epoch)
         model.network.load_state_dict(progress.best)
     model.eval()
     return FitResult(progress.best, progress.best_epoch, progress.best_score, progress.history, report)
@@ -76,6 +79,8 @@ def fit(
 
 def _agreed_precision(model: ServedModel, plan: Plan, device: torch.device, team: Team) -> PrecisionReport:
     """Rank 0's choice for all: members whose probes differ would average gradients of different networks."""
+    if not plan.stages:  # nothing is trained
+        return PrecisionReport(chosen="float32")
     report = choose_precision(plan.config.precision, model.network, plan.input.side_px, device)
     return PrecisionReport.model_validate(team.gather(report.model_dump())[0])
 
@@ -96,6 +101,31 @@ def _run_stage(run: EpochRun, progress: Progress, on_epoch: OnEpoch | None, resu
         progress.note(record, run.plan.score(record), network)
         if on_epoch is not None:
             on_epoch(record, progress.state(network, run.optimizer, run.scaler))
+
+
+def _finish(run: EpochRun, progress: Progress, on_epoch: OnEpoch | None) -> None:
+    """Every member of a team does all of it, so that all hold the same. A resumed training may have it behind it."""
+    network, wall, cpu = run.model.network, time.perf_counter(), time.process_time()
+    if progress.stage > len(run.plan.stages):
+        return
+    if progress.best is not None:
+        network.load_state_dict(progress.best)
+    run.judge_only()
+    found = finished(run)
+    if found is None:
+        return
+    record = {
+        "epoch": progress.epoch + 1,
+        "epochs": progress.epoch + 1,
+        "stage": FINISH,
+        **found,
+        "seconds": time.perf_counter() - wall,
+        "cpu_seconds": sum(run.team.gather(time.process_time() - cpu)),
+    }
+    progress.finish(record, run.plan.score(record), network)
+    if on_epoch is not None:
+        still = torch.optim.SGD(network.parameters(), lr=0.0)
+        on_epoch(record, progress.state(network, still, run.precision.scaler()))
 
 
 def _run_epoch(run: EpochRun, progress: Progress) -> dict[str, Any]:

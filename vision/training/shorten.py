@@ -16,7 +16,11 @@ def shortened(training: TrainingConfig, factor: float) -> TrainingConfig:
 
 def at_most(training: TrainingConfig, stages: tuple[StageConfig, ...], epochs: int | None) -> TrainingConfig:
     """With at most so many epochs in `stages`, those of the two lists that will be trained; None: as it is."""
-    return training if epochs is None else shortened(training, epochs / sum(stage.epochs for stage in stages))
+    return (
+        training
+        if epochs is None or not stages
+        else shortened(training, epochs / sum(stage.epochs for stage in stages))
+    )
 
 
 def _shorter(stage: StageConfig, factor: float) -> StageConfig:

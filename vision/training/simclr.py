@@ -18,6 +18,9 @@ from vision.training.config import TrainingConfig
 if TYPE_CHECKING:
     import pandas as pd
 
+    from vision.augment_moves import Moves
+    from vision.training.finish import InOrder
+
 VIEWS = 2
 
 
@@ -73,10 +76,13 @@ class SimClr:
         """No label is looked at: the rows' own numbers."""
         return np.arange(len(rows))
 
+    def moved(self, targets: Tensor, moves: "Moves") -> Tensor:
+        return targets
+
     def collate(self, targets: np.ndarray, indices: np.ndarray) -> Tensor:
         return torch.from_numpy(targets[indices])
 
-    def network(self, config: ModelConfig, labels: Sequence[str], seed: int) -> nn.Module:
+    def network(self, config: ModelConfig, labels: Sequence[str], seed: int, side_px: int = 224) -> nn.Module:
         """Random weights, the same for the same seed; the caller's random state is left as it was."""
         from vision.models.factory import Backbone
 
@@ -84,6 +90,9 @@ class SimClr:
             torch.manual_seed(seed)
             backbone = Backbone(config.arch, config.stem)
             return SimClrNetwork(backbone, self.hidden or backbone.channels, self.size)
+
+    def finish(self, network: nn.Module, train: "InOrder", val: "InOrder") -> None:
+        """The last epoch is the result."""
 
     def loss(self, outputs: Mapping[str, Tensor], targets: Any, config: TrainingConfig) -> Tensor:
         return nt_xent(outputs["projected"], self.temperature)

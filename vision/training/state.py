@@ -47,6 +47,12 @@ class Progress:
             self.best_epoch, self.best_score, self.best_loss = self.epoch, score, loss
             self.best = {name: value.detach().clone() for name, value in network.state_dict().items()}
 
+    def finish(self, record: dict[str, Any], score: float, network: nn.Module) -> None:
+        """The network as it is now is the result, whatever it scored before: its stages were means to this."""
+        self.next_stage()
+        self.best_score, self.best_loss = -math.inf, math.inf
+        self.note(record, score, network)
+
     def is_stale(self, patience: int | None) -> bool:
         return patience is not None and self.stale >= patience
 

@@ -4,9 +4,13 @@ distributed."""
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch import nn
+
+FILLED_ROWS = 8192
+"""At a time: what is on its way exists twice."""
 
 
 class Team(Protocol):
@@ -18,6 +22,9 @@ class Team(Protocol):
 
     def gather(self, value: Any) -> list[Any]:
         """`value` (plain values and numpy arrays) of every member, in the order of their ranks, for every member."""
+
+    def fill(self, values: np.ndarray) -> None:
+        """values float [n, ...], to which each member gave other rows and 0 elsewhere: every member gets all, in place."""
 
     def share_buffers(self, network: nn.Module) -> None:
         """Gives everybody rank 0's buffers (BatchNorm statistics, which differ after a step)."""
@@ -33,6 +40,9 @@ class Alone:
 
     def gather(self, value: Any) -> list[Any]:
         return [value]
+
+    def fill(self, values: np.ndarray) -> None:
+        pass
 
     def share_buffers(self, network: nn.Module) -> None:
         pass
@@ -54,6 +64,13 @@ class Distributed:
         gathered: list[Any] = [None] * self.size
         dist.all_gather_object(gathered, value)
         return gathered
+
+    def fill(self, values: np.ndarray) -> None:
+        device = "cuda" if dist.get_backend() == "nccl" else "cpu"
+        for part in torch.from_numpy(values).split(FILLED_ROWS):
+            moved = part.to(device)
+            dist.all_reduce(moved)
+            part.copy_(moved)
 
     def share_buffers(self, network: nn.Module) -> None:
         with torch.no_grad():

@@ -1,5 +1,6 @@
 """Of the logs of a service only what can hold a release's rows is opened, and of that only what counts is read."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -10,8 +11,8 @@ from vision import rollout_rows
 from vision.records import day_folder, day_number
 from vision.records_seal import seal_closed
 from vision.release import Release, ReleasedModel
-from vision.rollout import next_step
-from vision.rollout_evidence import weigh_champion
+from vision.rollout import DISAGREEMENT, next_step
+from vision.rollout_evidence import weigh, weigh_champion
 from vision.rollout_rows import Wanted, first_of_release, read_answers, read_rows
 
 NOW = datetime.now(UTC)
@@ -87,3 +88,16 @@ def test_of_a_champion_alone_only_labelled_answers_are_read_and_pairs_stay_whole
     assert len(whole.answers) == 120 and len(some.answers) == 2 * len(whole.labels) < 60
     assert seal_closed(stage.logs.records)
     assert read_rows(stage.logs, {3}, day_number() - 1, labelled=True).answers.equals(some.answers)
+
+
+def test_what_the_service_said_of_two_answers_goes_before_their_labels(tmp_path):
+    stage = drawn(tmp_path)
+    stage.shadow(40)
+    rows = read_rows(stage.logs, {3}, day_number() - 1)
+    told = rows.answers.assign(agrees=[False if route == "shadow" else None for route in rows.answers["route"]])
+
+    def disagreement(answers):
+        return weigh(stage.release, replace(rows, answers=answers), ReleaseConfig()).measure(DISAGREEMENT).found.value
+
+    assert disagreement(rows.answers) < 0.5 and disagreement(told) == 1.0
+    assert disagreement(told.assign(agrees=told["agrees"].map({False: True}))) == 0.0

@@ -8,6 +8,8 @@ import pytest
 from PIL import Image
 
 from tasks.cluster.data import BATCH_IMAGES, cache_on_ray, describe_on_ray
+from vision.data.annotations import ImageBoxes, write_annotations
+from vision.data.boxes import Box, boxes_of, has_boxes
 from vision.data.cache import ImageCache, create_cache, fill_cache
 from vision.data.config import SplitConfig
 from vision.data.manifest import describe_files, list_images
@@ -20,17 +22,6 @@ SPEC = InputSpec(side_px=24, resize_px=32)
 IMAGES = BATCH_IMAGES + 9
 
 
-@pytest.fixture(scope="module")
-def ray():
-    import ray
-
-    ray.init(
-        num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR", object_store_memory=200 * 2**20
-    )
-    yield ray
-    ray.shutdown()
-
-
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     rng = np.random.default_rng(0)
@@ -40,7 +31,18 @@ def root(tmp_path: Path) -> Path:
         small = Image.fromarray(rng.integers(0, 256, (6, 6, 3), dtype=np.uint8))
         small.resize((40, 50), Image.Resampling.BICUBIC).save(path)
     path.write_bytes(path.read_bytes()[:200])
+    _annotate(tmp_path / "root")
     return tmp_path / "root"
+
+
+def _annotate(root: Path) -> None:
+    """No box on the first 64 images, which are one batch; then one, two, or a defect that nobody placed, in turn."""
+    boxes = [(Box("pit", 1, 2, 3.5, 4),), (Box("pit", 1, 2, 3, 4), Box("dent", 5, 6, 7, 8)), None]
+    images = [
+        ImageBoxes(path.relative_to(root).as_posix(), path.parent.name, boxes[no % 3] if no >= BATCH_IMAGES else ())
+        for no, path in enumerate(sorted(root.glob("images/*/*")))
+    ]
+    write_annotations(images, ("a", "b"), ("dent", "pit"), root / "annotations.json")
 
 
 def test_ray_describes_and_caches_as_the_plain_functions_do(ray, root, tmp_path, capfd):
@@ -49,7 +51,10 @@ def test_ray_describes_and_caches_as_the_plain_functions_do(ray, root, tmp_path,
     describe_on_ray(root, out, lambda done, total: seen.append((done, total)))
     got = pd.read_parquet(out)
     wanted = describe_files(root, list_images(root))
-    pd.testing.assert_frame_equal(got, wanted, check_dtype=False)
+    pd.testing.assert_frame_equal(got.drop(columns="boxes"), wanted.drop(columns="boxes"), check_dtype=False)
+    for name in (has_boxes, boxes_of):
+        assert got["boxes"].map(name).tolist() == wanted["boxes"].map(name).tolist()
+    assert got["boxes"].isna().sum() == 3
     assert got["error"].notna().sum() == 1
     assert seen[-1] == (IMAGES, IMAGES)
     assert len(seen) > 1

@@ -164,3 +164,13 @@ def test_new_families_bring_the_shares_back_to_what_was_asked():
     one = assign(manifest(["a"] * 100), SplitConfig(train=0.9, val=0.05, test=0.05), None)
     two = assign(manifest(["a"] * 300), SplitConfig(train=0.7, val=0.15, test=0.15), one)
     assert two["split"].value_counts().to_dict() == {"train": 210, "val": 45, "test": 45}
+
+
+def test_images_of_a_renamed_class_keep_their_split():
+    whole = manifest(["leaf", "stone"] * 40)
+    one = assign(whole, CONFIG)
+    renamed = whole.assign(
+        label=whole["label"].replace({"leaf": "blade"}), path=whole["path"].str.replace("/leaf/", "/blade/")
+    )
+    two = assign(renamed, CONFIG, placements(one))
+    assert two.set_index("sha256")["split"].to_dict() == one.set_index("sha256")["split"].to_dict()

@@ -2,7 +2,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from vision.evaluation.behaviour import behave, behaviour_gate, behaviour_part, judge_with, pick_images
+from vision.evaluation.behaviour import (
+    MINIMUM,
+    Behaviour,
+    _score_p,
+    behave,
+    behaviour_gate,
+    behaviour_part,
+    corrected,
+    judge_with,
+    pick_images,
+)
 from vision.evaluation.gate import verdict
 from vision.kinds import answering
 from vision.package import InputSpec, Spec
@@ -30,7 +40,7 @@ def test_a_sound_model_passes_every_check():
     found = behave(sound, images(), rows())
     assert broken(found) == [] and len(found) == 6
     assert behaviour_part(found, 500).text == ("All 6 checks hold.",)
-    assert "80 of 500 test images" in behaviour_part(found, 500).tables[0].note
+    assert "80 of 500 images" in behaviour_part(found, 500).tables[0].note
 
 
 def test_a_model_that_looks_at_one_side_only_is_caught_by_the_mirror():
@@ -53,6 +63,31 @@ def test_a_class_that_is_never_found_is_caught_unless_too_few_images_show_it():
     assert broken(found) == ["b on clear images"]
     few = behave(sound, images(12), rows(12, right=False))
     assert broken(few) == [] and "too few to judge" in few[-1].observed
+
+
+def found_of(classes, right, each=20):
+    """behave() on `classes` classes of 20 images, of which the first is found `right` times and the others always."""
+    labels = np.repeat([f"class {n:02d}" for n in range(classes)], each)
+    table = pd.DataFrame({"label": labels, "right": True, "family": range(len(labels))})
+    table.loc[right : each - 1, "right"] = False
+    return behave(sound, images(len(labels)), table)
+
+
+def test_what_damns_the_only_class_is_chance_among_twelve():
+    assert broken(found_of(classes=1, right=4)) == ["class 00 on clear images"]
+    assert broken(found_of(classes=12, right=4)) == []
+    assert broken(found_of(classes=12, right=2)) == ["class 00 on clear images"]
+
+
+def test_a_model_just_within_every_limit_hardly_ever_loses_by_chance_whatever_the_number_of_classes():
+    rng, lost = np.random.default_rng(0), {1: 0, 12: 0}
+    for classes in lost:
+        for _ in range(400):
+            right = rng.binomial(40, MINIMUM, classes) / 40
+            p_values = [_score_p(MINIMUM - share, MINIMUM, 40) for share in right]
+            checks = [Behaviour("minimum", "", "", "", "", 40, p) for p in p_values]
+            lost[classes] += any(not one.passed for one in corrected(checks))
+    assert all(count / 400 <= 0.045 for count in lost.values()), lost
 
 
 def test_images_of_hard_slices_are_no_clear_ones():

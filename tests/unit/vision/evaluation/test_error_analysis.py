@@ -63,7 +63,7 @@ def test_errors_are_told_by_pair_by_slice_by_threshold_and_by_picture(tmp_path):
 
 def test_a_model_without_errors_is_told_so(tmp_path):
     parts = parts_of(tmp_path)
-    assert parts["What is taken for what"].text == ("No error in 90 test images.",)
+    assert parts["What is taken for what"].text == ("No error in 90 images.",)
     assert "Every answer is right" in parts["What a threshold costs and saves"].text[0]
     assert parts["Slices"].points == ()
 
@@ -79,3 +79,11 @@ def test_a_kind_without_a_loss_or_an_embedding_leaves_those_chapters_out(tmp_pat
     bare = type(found)(found.headline, found.metrics, found.per_class, found.rows.drop(columns="loss"))
     titles = [part.title for part in error_parts(bare, {}, images, CONFIG, tmp_path)]
     assert titles == ["Slices", "What a threshold costs and saves"]
+
+
+def test_no_chapter_names_the_split_since_a_package_is_evaluated_on_any(tmp_path):
+    for number, wrong in enumerate(((), range(12))):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        told = " ".join(part.model_dump_json() for part in parts_of(folder, wrong).values())
+        assert "test images" not in told

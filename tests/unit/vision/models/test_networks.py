@@ -5,12 +5,12 @@ from torch import nn
 
 from vision.kinds import answering
 from vision.kinds.classify_learning import ClassifyLearning
-from vision.models.config import ModelConfig
+from vision.models.config import CLASSIFIERS, ModelConfig
 from vision.models.factory import ARCHITECTURES, build_head
 from vision.models.freezing import freeze_except, set_training_mode
 from vision.models.network import IMAGENET_MEAN, IMAGENET_STD, ServedModel, load_model, save_model
 
-ARCHS = sorted(ARCHITECTURES)
+ARCHS = sorted(CLASSIFIERS)
 EXPECTED_FIRST_WEIGHT = -0.02266
 LABELS = ("a", "b", "c")
 

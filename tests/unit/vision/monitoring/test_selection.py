@@ -65,11 +65,14 @@ def test_two_models_that_are_sure_of_different_answers_come_first():
             "answer_confidence": [0.6, 0.9, 0.9, 0.9],
             "other_label": ["leaf", "leaf", "moss", None],
             "other_confidence": [0.9, 0.8, 0.9, None],
+            "disputed": [True, True, False, False],
         }
     )
     found = list(rank_disagreeing(table))
     assert [made for made, _ in found] == ["b", "a"]
     assert found[0][1] == ("disagreement", "champion: moss 0.90, challenger: leaf 0.80")
+    elsewhere = list(rank_disagreeing(table[2:3].assign(disputed=True)))
+    assert elsewhere[0][1][1] == "champion: moss 0.90, challenger: moss 0.90, but not in the same places"
 
 
 def test_an_image_far_from_all_that_was_tested_is_novel_and_one_among_them_is_not():
@@ -99,7 +102,7 @@ def drawn(rng, count=60):
         "answer_confidence": rng.integers(5, 8, count) / 10,
         "other_label": rng.choice(["moss", "slate", None], count),
         "other_confidence": 0.9,
-    })  # fmt: skip
+    }).assign(disputed=lambda table: table["other_label"] == "slate")  # fmt: skip
     return pd.concat([plain, embedding], axis=1)
 
 

@@ -1,0 +1,66 @@
+"""Labels that people gave to served images, in a data set with boxes: what they can add without drawing a box.
+
+An image that they call normal is whole: it has no box. One that they call by a defect's name lacks the place, so it teaches
+a detector nothing; where only presence is learned it is taken, its boxes unknown.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from vision.data.box_sets import SourceImage
+from vision.data.boxes import DEFECT, NORMAL
+from vision.data.labelled import PREFIX, LabelRow, in_source, read_labels
+
+FOLDER = "labelled"
+
+
+@dataclass(frozen=True)
+class BoxAdditions:
+    """images: new ones. conflicts: (key in the source, its label, the label that was said). placeless: how many name a
+    defect and so wait for somebody to draw its box."""
+
+    images: tuple[SourceImage, ...] = ()
+    conflicts: tuple[tuple[str, str, str], ...] = ()
+    placeless: int = 0
+
+
+def add_labelled(
+    store: Path | None, images: Sequence[SourceImage], labels: Sequence[str], label_by: str
+) -> BoxAdditions:
+    """labels: what a model of this data answers with. Images that the source has by content are not added twice."""
+    said = {*labels, NORMAL}
+    rows = [row for row in read_labels(store) if row.label in said] if store else []
+    if not rows:
+        return BoxAdditions()
+    by_file = {image.file: image for image in images if image.file is not None}
+    there = in_source(store, rows, {"": list(by_file)})
+    added, conflicts, placeless = [], [], 0
+    for row in rows:
+        if row.sha256 in there:
+            image = by_file[there[row.sha256][1]]
+            if not _agrees(row.label, image, label_by):
+                conflicts.append((image.key, _called(image, label_by), row.label))
+        elif row.label == NORMAL or label_by == "presence":
+            added.append(_image(store, row))
+        else:
+            placeless += 1
+    return BoxAdditions(tuple(added), tuple(sorted(conflicts)), placeless)
+
+
+def _image(store: Path, row: LabelRow) -> SourceImage:
+    name = f"{PREFIX}{Path(row.file).name}"
+    return SourceImage(row.file, f"images/{FOLDER}/{name}", store / row.file, () if row.label == NORMAL else None)
+
+
+def _agrees(label: str, image: SourceImage, label_by: str) -> bool:
+    if image.boxes is None:
+        return True
+    if label == NORMAL or label_by == "presence":
+        return (label == NORMAL) == (not image.boxes)
+    return label in {box.label for box in image.boxes}
+
+
+def _called(image: SourceImage, label_by: str) -> str:
+    names = sorted({box.label for box in image.boxes or ()})
+    return NORMAL if not names else DEFECT if label_by == "presence" else " and ".join(names)

@@ -1,0 +1,204 @@
+"""Detectors by name, of torchvision's parts: SSDLite (Howard et al. 2019; Liu et al. 2016) and RetinaNet (Lin et al. 2017).
+
+Boxes are decoded inside the network, against anchors that are kept with its weights, and only the best candidates leave it;
+so a graph of it needs nothing after it but non-maximum suppression. Anchors and boxes are shares of the image's sides.
+"""
+
+import math
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torchvision.models.detection.anchor_utils import AnchorGenerator, DefaultBoxGenerator
+from torchvision.models.detection.image_list import ImageList
+from torchvision.models.detection.retinanet import RetinaNetHead
+from torchvision.models.detection.ssdlite import SSDLiteFeatureExtractorMobileNet, SSDLiteHead
+from torchvision.ops.feature_pyramid_network import FeaturePyramidNetwork, LastLevelMaxPool
+
+from vision.models.config import ModelConfig
+from vision.models.factory import ARCHITECTURES, Backbone
+
+CANDIDATES = 256
+"""That leave the network for each image, by the score of their best class; a hundred are ever answered with."""
+CODER_WEIGHTS = (10.0, 10.0, 5.0, 5.0)
+"""What a step of one means: a tenth of an anchor's side for its centre, e^(1/5) for its side."""
+MOST_GROWTH = math.log(1000 / 16)
+MOMENTUM = 0.1
+"""Of batch normalisation: torchvision's 0.03 and 0.01 lag behind the weights of a training of some hundred steps."""
+PYRAMID_CHANNELS, PYRAMID_GROUPS, PYRAMID_LEVELS = 96, 8, 4
+ASPECTS = (0.5, 1.0, 2.0)
+
+Maps = Callable[[Backbone, Tensor], list[Tensor]]
+
+
+class Detector(nn.Module):
+    """images float [N, 3, S, S], normalised -> what the loss takes and what is served, by name.
+
+    `regression` float [N, A, 4] and `logits` [N, A, C] for the `anchors` [A, 4] (x1, y1, x2, y2); `boxes` [N, Q, 4] in
+    0..1 and `scores` [N, Q, K] of the Q best, the best first; `pooled` [N, D]. C is K + 1 where logits begin with the
+    background (softmax), else K (sigmoid of each class).
+    """
+
+    anchors: Tensor
+    coder_weights: Tensor
+
+    def __init__(self, backbone: Backbone, head: nn.Module, maps: Maps, anchors: Tensor, background: bool) -> None:
+        super().__init__()
+        self.backbone, self.head, self.maps, self.background = backbone, head, maps, background
+        self.pooled_channels = backbone.channels
+        self.register_buffer("anchors", anchors)
+        # Not made anew in each pass: a captured CUDA graph can't copy from the host.
+        self.register_buffer("coder_weights", torch.tensor(CODER_WEIGHTS), persistent=False)
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        maps = self.maps(self.backbone, images)
+        regression, logits = (part.float() for part in self.head(maps))
+        boxes, scores = self.decode(regression.detach(), logits.detach())
+        found = {"regression": regression, "logits": logits, "anchors": self.anchors, "boxes": boxes, "scores": scores}
+        return found | {"pooled": maps[-1].float().mean(dim=(2, 3))}
+
+    def decode(self, regression: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
+        """Boxes float [N, Q, 4] inside the image, and scores [N, Q, K]."""
+        scores = logits.softmax(dim=-1)[..., 1:] if self.background else logits.sigmoid()
+        count = min(CANDIDATES, self.anchors.shape[0])
+        best = scores.amax(dim=-1).topk(count, dim=1).indices.unsqueeze(-1)
+        centre, side = (part.expand(best.shape[0], -1, -1) for part in centred(self.anchors))
+        steps = regression / self.coder_weights
+        steps, centre, side = (part.gather(1, best.expand(-1, -1, part.shape[-1])) for part in (steps, centre, side))
+        middle = centre + steps[..., :2] * side
+        half = steps[..., 2:].clamp(max=MOST_GROWTH).exp() * side / 2
+        boxes = torch.cat((middle - half, middle + half), dim=-1).clamp(0.0, 1.0)
+        return boxes, scores.gather(1, best.expand(-1, -1, scores.shape[-1]))
+
+
+class SsdLiteHead(nn.Module):
+    """Four more maps, each of half the side, and the predictions of all six."""
+
+    def __init__(self, extra: nn.Module, predictions: SSDLiteHead) -> None:
+        super().__init__()
+        self.extra, self.predictions = extra, predictions
+
+    def forward(self, maps: list[Tensor]) -> tuple[Tensor, Tensor]:
+        found = list(maps)
+        for block in self.extra:
+            found.append(block(found[-1]))
+        made = self.predictions(found)
+        return made["bbox_regression"], made["cls_logits"]
+
+
+class PyramidHead(nn.Module):
+    """A feature pyramid over the backbone's last three maps and one more, and the predictions of RetinaNet's towers."""
+
+    def __init__(self, pyramid: nn.Module, predictions: RetinaNetHead) -> None:
+        super().__init__()
+        self.pyramid, self.predictions = pyramid, predictions
+
+    def forward(self, maps: list[Tensor]) -> tuple[Tensor, Tensor]:
+        levels = self.pyramid({str(number): each for number, each in enumerate(maps)})
+        made = self.predictions(list(levels.values()))
+        return made["bbox_regression"], made["cls_logits"]
+
+
+def build_detector(config: ModelConfig, classes: int, side_px: int) -> Detector:
+    """Random weights, of torch's present random state."""
+    arch = ARCHITECTURES[config.arch].of if config.weights == "imagenet" else config.arch
+    backbone = Backbone(arch)
+    detector = BUILDERS[config.arch](backbone, config, classes, side_px)
+    for layer in detector.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.momentum = MOMENTUM
+    return detector
+
+
+def _ssdlite(backbone: Backbone, config: ModelConfig, classes: int, side_px: int) -> Detector:
+    norm = partial(nn.BatchNorm2d, eps=0.001, momentum=MOMENTUM)
+    extra = SSDLiteFeatureExtractorMobileNet(backbone.features, _strided(backbone)[-1], norm).extra
+    tapped = FINER[config.finest_stride]
+    maps = _probed(backbone, tapped, side_px)
+    for block in extra.eval():
+        with torch.no_grad():
+            maps.append(block(maps[-1]))
+    generator = _ssd_anchors(config, len(maps))
+    channels = [each.shape[1] for each in maps]
+    predictions = SSDLiteHead(channels, generator.num_anchors_per_location(), classes + 1, norm)
+    head = SsdLiteHead(extra.train(), predictions)
+    return Detector(backbone, head, tapped, _anchors(generator, maps, side_px), background=True)
+
+
+def _ssd_anchors(config: ModelConfig, levels: int) -> DefaultBoxGenerator:
+    """Scales by torchvision's even steps; with the finer map, which is no part of SSDLite, they double as the strides do."""
+    smallest, largest = config.anchor_scales
+    if config.finest_stride == 16:
+        return DefaultBoxGenerator([[2, 3]] * levels, min_ratio=smallest, max_ratio=largest)
+    scales = [min(smallest * 2**level, largest) for level in range(levels)]
+    return DefaultBoxGenerator([[2, 3]] * levels, scales=[*scales, 1.0])
+
+
+def _retinanet(backbone: Backbone, config: ModelConfig, classes: int, side_px: int) -> Detector:
+    maps = _probed(backbone, pyramid_maps, side_px)
+    pyramid = FeaturePyramidNetwork([each.shape[1] for each in maps], PYRAMID_CHANNELS, LastLevelMaxPool())
+    smallest, largest = (scale * side_px for scale in config.anchor_scales)
+    growth = (largest / smallest) ** (1 / (PYRAMID_LEVELS - 1 / 3))
+    sizes = tuple(
+        tuple(smallest * growth ** (level + step / 3) for step in range(3)) for level in range(PYRAMID_LEVELS)
+    )
+    generator = AnchorGenerator(sizes, (ASPECTS,) * PYRAMID_LEVELS)
+    norm = partial(nn.GroupNorm, PYRAMID_GROUPS)
+    predictions = RetinaNetHead(PYRAMID_CHANNELS, generator.num_anchors_per_location()[0], classes, norm_layer=norm)
+    with torch.no_grad():
+        levels = list(pyramid({str(number): each for number, each in enumerate(maps)}).values())
+    anchors = _anchors(generator, levels, side_px)
+    return Detector(backbone, PyramidHead(pyramid, predictions), pyramid_maps, anchors, background=False)
+
+
+BUILDERS = {"ssdlite320_mobilenet_v3_large": _ssdlite, "retinanet_resnet18_fpn": _retinanet}
+
+
+def ssdlite_maps(backbone: Backbone, images: Tensor, finer: int = 0) -> list[Tensor]:
+    """Of strides 16 (within the block that halves it, where it is widest) and 32 (the last); before them `finer` maps more,
+    each of half the stride."""
+    places = _strided(backbone)[-1 - finer :]
+    features, found, done = images, [], 0
+    for place in places:
+        block = backbone.features[place].block
+        found.append(block[0](backbone.features[done:place](features)))
+        features, done = block[1:](found[-1]), place + 1
+    return [*found, backbone.features[done:](features)]
+
+
+FINER: dict[int, Maps] = {16: ssdlite_maps, 8: partial(ssdlite_maps, finer=1)}
+
+
+def pyramid_maps(backbone: Backbone, images: Tensor) -> list[Tensor]:
+    """Of strides 8, 16 and 32."""
+    features, found = images, []
+    for name, stage in backbone.named_children():
+        features = stage(features)
+        if name in ("layer2", "layer3", "layer4"):
+            found.append(features)
+    return found
+
+
+def centred(boxes: Tensor) -> tuple[Tensor, Tensor]:
+    """Boxes [..., 4] as centres and sides, each [..., 2]."""
+    return (boxes[..., :2] + boxes[..., 2:]) / 2, boxes[..., 2:] - boxes[..., :2]
+
+
+def _strided(backbone: Backbone) -> list[int]:
+    """Blocks that halve their map."""
+    return [place for place, block in enumerate(backbone.features) if getattr(block, "_is_cn", False)]
+
+
+def _probed(backbone: Backbone, maps: Maps, side_px: int) -> list[Tensor]:
+    """The maps of a black image, for their shapes; no statistics move."""
+    with torch.no_grad():
+        found = maps(backbone.eval(), torch.zeros(1, 3, side_px, side_px))
+    backbone.train()
+    return found
+
+
+def _anchors(generator: nn.Module, maps: list[Tensor], side_px: int) -> Tensor:
+    """float [A, 4] in shares of the sides."""
+    images = ImageList(torch.zeros(1, 3, side_px, side_px), [(side_px, side_px)])
+    return generator(images, maps)[0].float() / side_px
