@@ -1,6 +1,6 @@
 # Everything but the service: flows, Prefect, MLflow, Ray, with the drivers of PostgreSQL and S3. Context: the checkout.
 #   docker build -f deploy/image/train.Dockerfile -t visionops_train:1 .
-ARG BASE=docker.io/library/python:3.11-slim
+ARG BASE=python:3.11-slim
 
 FROM ${BASE} AS packages
 RUN python3.11 -m venv --without-pip /app/venv && python3.11 -m venv /app/tool
