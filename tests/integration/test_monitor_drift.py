@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 
 import pytest
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 
 from flows.command import DONE
 from tasks.tracking import Tracker
@@ -64,8 +65,9 @@ def test_its_numbers_and_pages_are_in_mlflow_prefect_and_evidentlys_ui(stage, sh
     names = {item.path for item in tracker.client.list_artifacts(run.info.run_id, "monitor")}
     assert names == {"monitor/report.html", "monitor/evidently.html", "monitor/verdict.json"}
     with get_client(sync_client=True) as client:
-        keys = {artifact.key for artifact in client.read_artifacts(limit=50)}
-    assert {"monitor-tiny", "monitor-tests-tiny"} <= keys
+        wanted = ArtifactFilter(key=ArtifactFilterKey(any_=["monitor-tiny", "monitor-tests-tiny"]))
+        keys = {artifact.key for artifact in client.read_artifacts(artifact_filter=wanted)}
+    assert keys == {"monitor-tiny", "monitor-tests-tiny"}
     from evidently.ui.workspace import Workspace
 
     place = Workspace.create(str(stage.monitor_folder / "evidently"))
