@@ -27,14 +27,10 @@ def exploring(kind: str) -> Exploring:
 
 def learning(kind: str) -> Learning:
     """The torch half."""
-    if kind == "detect":
-        from vision.kinds import detect_learning
+    from vision.kinds import anomaly_learning, classify_learning, detect_learning
 
-        return detect_learning.DetectLearning()
-    if kind == "anomaly":
-        from vision.kinds import anomaly_learning
-
-        return anomaly_learning.AnomalyLearning()
-    from vision.kinds import classify_learning
-
-    return {"classify": classify_learning.ClassifyLearning}[kind]()
+    return {
+        "classify": classify_learning.ClassifyLearning,
+        "detect": detect_learning.DetectLearning,
+        "anomaly": anomaly_learning.AnomalyLearning,
+    }[kind]()
