@@ -9,7 +9,7 @@ import itertools
 import multiprocessing
 import os
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
@@ -28,23 +28,20 @@ READY = 64
 
 @dataclass
 class Load:
-    """What came of a load. latencies_ms: by status. lost: requests that got no answer. client_cpu_s: its own CPU time,
-    without its start. machine_cpu_s: of all processes of the machine. wall_s: until the last answer.
-    late_ms: how late the requests of an open loop were sent, at the 95th percentile.
+    """What came of a load. statuses: answers, from the first to the last. latencies_ms: by status, of those that count
+    towards the rate. lost: requests that got no answer. client_cpu_s: its own CPU time, without its start.
+    machine_cpu_s: of all processes of the machine. wall_s: until the last answer. late_ms: how late the requests of an
+    open loop were sent, at the 95th percentile.
     """
 
     seconds: float = 0.0
-    sent: int = 0
     lost: int = 0
     client_cpu_s: float = 0.0
     machine_cpu_s: float = 0.0
     wall_s: float = 0.0
     late_ms: float = 0.0
+    statuses: Counter[int] = field(default_factory=Counter)
     latencies_ms: dict[int, list[float]] = field(default_factory=dict)
-
-    @property
-    def statuses(self) -> dict[int, int]:
-        return {status: len(found) for status, found in sorted(self.latencies_ms.items())}
 
     @property
     def per_second(self) -> float:
@@ -170,7 +167,6 @@ async def _closed(port: int, requests: Sequence[bytes], clients: int, seconds: f
             ended.set()
 
     def go(connection: Connection) -> None:
-        load.sent += 1
         connection.send(next(bodies), time.perf_counter())
 
     async def renew(connection: Connection) -> None:
@@ -204,7 +200,6 @@ async def _open(port: int, requests: Sequence[bytes], rate: float, seconds: floa
         due = start + number / rate
         if due > time.perf_counter():
             await asyncio.sleep(due - time.perf_counter())
-        load.sent += 1
         late_s.append((now := time.perf_counter()) - due)
         while idle and idle[0].transport.is_closing():
             idle.popleft()
@@ -227,10 +222,12 @@ async def _connect(port: int, done: Callable[[Connection, int], None]) -> Connec
 
 
 def _count(load: Load, status: int, seconds: float, within: bool) -> None:
-    """An answer that comes after the end counts as answered, but not towards the rate."""
+    """An answer that comes before or after the measured time counts as answered, but not towards the rate."""
     if not status:
         load.lost += 1
-    elif within:
+        return
+    load.statuses[status] += 1
+    if within:
         load.latencies_ms.setdefault(status, []).append(seconds * 1e3)
 
 

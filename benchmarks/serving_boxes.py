@@ -83,7 +83,7 @@ def one_round(raw: RawLimit, servers: dict[str, Served], forms: list[bytes], sec
         refused = sum(count for status, count in load.statuses.items() if status != 200)
         row |= {
             f"{name}_per_s": load.per_second,
-            f"{name}_cpu_ms": 1e3 * (server.cpu_s() - before_s) / max(1, load.sent - refused),
+            f"{name}_cpu_ms": 1e3 * (server.cpu_s() - before_s) / max(1, load.statuses[200]),
             f"{name}_p50_ms": load.percentile_ms(50),
             f"{name}_refused": float(refused),
         }

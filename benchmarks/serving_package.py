@@ -20,7 +20,7 @@ from vision.preprocess import decode, preprocess
 from vision.release import ReleasedModel, first_release, read_release, write_release
 
 INPUT = InputSpec(side_px=224, resize_px=256)
-STEPS, BATCH = 60, 16
+STEPS, BATCH = 240, 16
 SEED = 5
 HELD_BACK, HELD_BACK_FROM = 1200, 10_000
 """Images that the INT8 graph is judged on, and the first one's seed: none of them was trained on. So many that one image is

@@ -112,7 +112,8 @@ def one_round(made: Scene, number: int) -> Row:
 
 
 def loaded(made: Scene, name: str) -> Row:
-    """other_cores: busy with neither server nor client; what the machine's own work cost us."""
+    """cpu_ms: of a request that was answered; what refusals cost is in it. refused: of the whole load, its start too.
+    other_cores: busy with neither server nor client; what the machine's own work cost us."""
     server, requests = made.servers[name]
     with alone(made, name):
         cpu_s = server.cpu_s()
@@ -123,7 +124,7 @@ def loaded(made: Scene, name: str) -> Row:
         print(f"  ! {name}: {load.lost} lost, other statuses {bad}", flush=True)
     return {
         "per_s": load.per_second,
-        "cpu_ms": 1e3 * cpu_s / max(1, load.sent - sum(bad.values())),
+        "cpu_ms": 1e3 * cpu_s / max(1, load.statuses[200]),
         "cores": cpu_s / load.wall_s,
         "client_cores": load.client_cpu_s / load.wall_s,
         "other_cores": max(0.0, load.machine_cpu_s - cpu_s - load.client_cpu_s) / load.wall_s,

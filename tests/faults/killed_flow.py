@@ -84,12 +84,9 @@ INSIDE = {
 }
 
 
-def in_order() -> list[str]:
-    """Every point, as the flow comes by: before a stage, then inside it."""
-    points = []
-    for stage in STAGES:
-        points += [f"before {stage}", *(name for name in INSIDE if name.startswith(f"{stage}:"))]
-    return [*points, f"after {STAGES[-1]}"]
+def between() -> list[str]:
+    """Before each stage, as the flow comes by, and after the last."""
+    return [*(f"before {stage}" for stage in STAGES), f"after {STAGES[-1]}"]
 
 
 def point_named(name: str) -> Point:

@@ -1,4 +1,4 @@
-"""SIGKILL of the flow between any two stages and inside each: the next start ends in one registered version."""
+"""SIGKILL of the flow inside each stage and between any two: the next start ends in one registered version."""
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 import yaml
-from killed_flow import INSIDE, in_order
+from killed_flow import INSIDE, STAGES, between
 
 from flows.command import DONE, FAULT
 from tasks.audit import read_audit
@@ -27,14 +27,14 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_server", "ray")
 ROOT = Path(__file__).resolve().parents[2]
 LAUNCHER = Path(__file__).with_name("killed_flow.py")
 EPOCHS = 5
-STAGES = [{"name": "all", "epochs": EPOCHS, "trainable": "all", "lr": 1.0e-3}]
+TRAINING = [{"name": "all", "epochs": EPOCHS, "trainable": "all", "lr": 1.0e-3}]
 GONE_S = 30
 
 
 @pytest.fixture
 def system(tiny):
     training = yaml.safe_load(Path(tiny()).read_text())["training"]
-    return tiny(training={**training, "stages": STAGES, "stages_from_scratch": STAGES, "early_stop_epochs": None})
+    return tiny(training={**training, "stages": TRAINING, "stages_from_scratch": TRAINING, "early_stop_epochs": None})
 
 
 @pytest.fixture(scope="module")
@@ -150,11 +150,12 @@ def train_workers():
     return [p for p in children if p.is_running() and "TrainWorker" in " ".join(p.cmdline())]
 
 
-def test_killed_between_any_two_stages_and_inside_each_it_ends_in_one_version(
-    launch, system, unbroken, tmp_path, fault
-):
+GOES_ON = "nothing; the next start goes on with the stages that are whole"
+
+
+def test_killed_inside_each_stage_it_ends_in_one_version(launch, system, unbroken, tmp_path, fault):
     state = tmp_path / "state"
-    starts = launch(state, system, in_order())
+    starts = launch(state, system, list(INSIDE))
     assert_one_of_everything(state)
     # In mid-epoch too, where a metric within seed noise would do: what an epoch does depends on seed and epoch alone.
     assert weights(state) == weights(unbroken(system))
@@ -164,16 +165,23 @@ def test_killed_between_any_two_stages_and_inside_each_it_ends_in_one_version(
     killed = starts["train: in mid-epoch"]["epochs"]
     assert 2 <= len(killed) < EPOCHS and epochs[0] == killed[0]
     assert wait_until(lambda: not started_for(state) and not train_workers(), GONE_S)
-    goes_on = "nothing; the next start goes on with the stages that are whole"
-    fault.saw(
-        "Kills", "SIGKILL of the flow before each of its 15 stages, and after the last", exit="–", says=goes_on,
-        kept="one version, alias, release, audit row, package, bento and MLflow run; the weights of an unbroken run",
-    )  # fmt: skip
     for point in INSIDE:
         fault.saw(
-            "Kills", f"SIGKILL in {point}", exit="–", says=goes_on,
+            "Kills", f"SIGKILL in {point}", exit="–", says=GOES_ON,
             kept="the same, and nothing half-made beside it" + ("; from its last checkpoint" if "epoch" in point else ""),
         )  # fmt: skip
+
+
+@pytest.mark.system  # minutes; where a kill leaves nothing half-made, and so the weaker half of the two
+def test_killed_between_any_two_stages_it_ends_in_one_version(launch, system, unbroken, tmp_path, fault):
+    state = tmp_path / "state"
+    launch(state, system, between())
+    assert_one_of_everything(state)
+    assert weights(state) == weights(unbroken(system))
+    fault.saw(
+        "Kills", f"SIGKILL of the flow before each of its {len(STAGES)} stages, and after the last", exit="–", says=GOES_ON,
+        kept="one version, alias, release, audit row, package, bento and MLflow run; the weights of an unbroken run",
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
