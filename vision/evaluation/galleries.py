@@ -8,6 +8,9 @@ import pandas as pd
 
 from vision.evaluation.style import INK, RIGHT, WRONG, new_figure, readable, save
 
+LETTER = 0.65
+"""Width of a bold letter as a share of its size, so that no line is wider than what it stands over."""
+
 
 def pick_answers(rows: pd.DataFrame, count: int, seed: int = 0) -> np.ndarray:
     """Row numbers for a grid: up to half of it wrong answers, the most confident first, then right ones at random."""
@@ -69,18 +72,19 @@ def picture_grid(
     width_in, head_in = max(1.9 * columns, 7.5), 0.45
     cell_in = width_in / columns
     figure = new_figure(width_in, head_in + lines * (1 + above) * cell_in, layout="none")
-    size = min(11.0, 72 * (width_in - 0.2) / (0.6 * max(1, len(title))))  # a line of bold letters, as wide as the grid
+    heading = min(11.0, 72 * (width_in - 0.2) / (LETTER * max(1, len(title))))
     high = 1 - 0.12 / figure.get_figheight()
-    figure.suptitle(title, fontsize=size, fontweight="bold", color=INK, x=0.01, y=high, ha="left")
+    figure.suptitle(title, fontsize=heading, fontweight="bold", color=INK, x=0.01, y=high, ha="left")
     axes = figure.add_axes((0, 0, 1, 1 - head_in / figure.get_figheight()))
     axes.set(xlim=(0, columns), ylim=(lines * (1 + above), 0))
     axes.axis("off")
+    longest = max((len(line) for text in titles for line in text.split("\n")), default=1)
+    size = min(8.5, 8.5 * cell_in / 1.75, 72 * (cell_in - 0.08) / (LETTER * max(1, longest)))
     for place, (image, text, colour) in enumerate(zip(images, titles, colours, strict=True)):
         left, top = place % columns, place // columns * (1 + above) + above
         wide, tall = (0.46 * side / max(image.shape[:2]) for side in (image.shape[1], image.shape[0]))
         box = (left + 0.5 - wide, left + 0.5 + wide, top + 0.48 + tall, top + 0.48 - tall)
         axes.imshow(image, extent=box, aspect="auto", interpolation="antialiased")
-        size = 8.5 * min(1.0, cell_in / 1.75)
         axes.text(left + 0.5, top, text, fontsize=size, color=colour, fontweight="bold", ha="center", va="bottom")
     axes.set(xlim=(0, columns), ylim=(lines * (1 + above), 0))
     return save(figure, path)

@@ -82,6 +82,10 @@ class Part(Section):
     pictures: tuple[Picture, ...] = ()
 
 
+REASONS = 4
+"""Of a verdict that passed, those that stand beside it."""
+
+
 class RunReport(Section):
     """All that the page shows. Empty parts are left out. `verdict` None: the run ended before the gate."""
 
@@ -106,6 +110,14 @@ class RunReport(Section):
     links: dict[str, str] = {}
     """Text to address or path; a path is shown as it is."""
     lineage: dict[str, str] = {}
+
+    @property
+    def why(self) -> tuple[str, ...]:
+        """Of the verdict: every reason against; of many that speak for it, which the gate's table holds, the first."""
+        reasons = self.verdict.reasons
+        if not self.verdict.passed or self.gate is None or len(reasons) <= REASONS:
+            return reasons
+        return (*reasons[:REASONS], f"{len(reasons) - REASONS} more checks, in the table below")
 
 
 def write_report(report: RunReport, folder: Path, name: str = PAGE) -> Path:

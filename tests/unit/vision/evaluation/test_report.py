@@ -56,6 +56,16 @@ def test_an_almost_empty_report_is_still_a_page(tmp_path):
     assert report.to_markdown(bare).startswith("# quickstart")
 
 
+def test_many_reasons_for_a_model_are_left_to_the_gates_table_and_none_against_it(tmp_path):
+    made = full_report(tmp_path)
+    many = tuple(f"check {number}" for number in range(22))
+    passed = made.model_copy(update={"verdict": Verdict(passed=True, reasons=many)})
+    assert passed.why == (*many[:4], "18 more checks, in the table below")
+    assert "check 5" not in report.to_markdown(passed)
+    assert made.model_copy(update={"verdict": Verdict(passed=False, reasons=many)}).why == many
+    assert passed.model_copy(update={"gate": None}).why == many
+
+
 def test_a_picture_that_is_not_there_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError):
         report.write_report(report.RunReport(title="x", pictures=({"path": tmp_path / "no.png"},)), tmp_path)
