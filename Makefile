@@ -9,6 +9,11 @@ PYTHON ?= python3.11
 VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.lock-sha256
+TOOLS := $(abspath $(STATE))/tools
+TOOLS_LOCKED := $(shell sha256sum requirements.tools.lock 2>/dev/null | cut -d' ' -f1)
+SOURCES := vision configs expectations tasks flows bentos benchmarks
+LOCKS := requirements.lock requirements.serve.lock requirements.gpu.lock requirements.train.lock
+SBOM = $(or $(TO),$(abspath $(STATE))/sbom)
 LOCKED := $(shell sha256sum requirements.lock 2>/dev/null | cut -d' ' -f1)
 
 # Compiled modules halve the start of every process; some shells switch them off.
@@ -20,7 +25,7 @@ export PREFECT_HOME := $(abspath $(STATE))/prefect
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit faults lint format train explore compare cross-validate evaluate monitor release rollback loop serve image up down status dashboard keys trace queue blast history replay deploy lock tune-serving bench-serving bench-serving-boxes soak bench-training bench-pretraining bench-size bench-scoring bench-drift clean score export convert bench-gradcam
+.PHONY: help setup demo test test-unit faults lint tools types workflows audit sbom smoke evidence promote rollout bench-comment format train explore compare cross-validate evaluate monitor release rollback loop serve image encrypt decrypt up down status dashboard keys trace queue blast history replay deploy lock tune-serving bench-serving bench-serving-boxes soak bench-training bench-pretraining bench-size bench-scale bench-scoring bench-drift clean score export convert bench-gradcam
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -73,9 +78,27 @@ loop: setup ## the whole loop on drawn images with real servers: drift, alarm, r
 serve: setup ## serve the champion of SYSTEM=… on PORT=…
 	@VISIONOPS_SYSTEM=$(SYSTEM) $(VENV)/bin/bentoml serve . --host 127.0.0.1 --port $(PORT)
 
-image: setup ## SYSTEM=…'s champion as a container image (TARGET=gpu; BUILDER="podman …", BUILD_ARGS=, BASE=image, PIP_CONFIG=file)
+image: setup ## SYSTEM=…'s champion as a container image (TARGET=gpu; BUILDER="podman …", BUILD_ARGS=, BASE=image, PIP_CONFIG=file; REGISTRY=… pushes it)
 	@$(PY) -m flows.build_image --system $(SYSTEM) --target $(or $(TARGET),cpu) --builder '$(BUILDER)' --build-args='$(BUILD_ARGS)' \
-	  --base '$(BASE)' $(if $(PIP_CONFIG),--pip-config '$(PIP_CONFIG)')
+	  --base '$(BASE)' $(if $(PIP_CONFIG),--pip-config '$(PIP_CONFIG)') $(if $(REGISTRY),--registry '$(REGISTRY)')
+
+smoke: setup ## ask the service at URL=… the golden images of SYSTEM=…'s champion (PACKAGE=folder, WAIT=seconds; key: VISIONOPS_SERVICE_KEY)
+	@$(PY) -m flows.smoke_service '$(URL)' --system $(SYSTEM) $(if $(PACKAGE),--package '$(PACKAGE)') $(if $(WAIT),--wait $(WAIT))
+
+evidence: setup ## what speaks for SYSTEM=…'s next step of release: the gate, what was measured in service; exit 3 where it is not enough
+	@$(PY) -m flows.show_evidence --system $(SYSTEM)
+
+promote: setup ## that step, by hand: as `make release`, also where release.automatic is off (WHY='…')
+	@$(PY) -m flows.release_model --system $(SYSTEM) --set release.automatic=true $(if $(WHY),--reason '$(WHY)')
+
+rollout: setup ## IMAGE=registry/name@sha256:… into OVERLAY=staging of the cluster that kubectl knows (DRY=1: print; UNDO=1: back)
+	@$(PY) -m flows.roll_out $(or $(OVERLAY),staging) $(if $(IMAGE),--image '$(IMAGE)') $(if $(DRY),--dry-run) $(if $(UNDO),--undo)
+
+encrypt: setup ## SYSTEM=…'s champion as an encrypted file in TO=folder, a state folder for a device (KEY=file, made if need be)
+	@$(PY) -m flows.encrypt_package encrypt --system $(SYSTEM) --to '$(TO)' --key '$(KEY)'
+
+decrypt: setup ## such a file (FROM=) as a package folder again (TO=, KEY=file)
+	@$(PY) -m flows.encrypt_package decrypt --from '$(FROM)' --to '$(TO)' --key '$(KEY)'
 
 up: setup ## Prefect and a worker, MLflow, SYSTEM=…'s service, Prometheus, on this machine (PORTS="service=3001 mlflow=0")
 	@$(PY) -m flows.run_stack up --system $(SYSTEM) $(if $(PORTS),--ports $(PORTS))
@@ -111,7 +134,8 @@ queue: setup ## ask people for labels: a new queue for SYSTEM=…, filled ones t
 	@$(PY) -m flows.queue_labels --system $(SYSTEM) $(if $(TAKE),--take $(TAKE)) $(if $(SHEET),--sheet '$(SHEET)')
 
 deploy: setup ## write the deployments of prefect.yaml to the Prefect server that PREFECT_API_URL names
-	@$(VENV)/bin/prefect work-pool inspect local >/dev/null 2>&1 || $(VENV)/bin/prefect work-pool create --type process local
+	@$(VENV)/bin/prefect work-pool inspect local >/dev/null 2>&1 || $(VENV)/bin/prefect work-pool create --type process local \
+	  || $(VENV)/bin/prefect work-pool inspect local >/dev/null # another deploy's, at the same time
 	@$(VENV)/bin/prefect --no-prompt deploy --all
 
 test: test-unit ## all tests: the quick ones, then those that start Ray and servers, two files at a time
@@ -123,6 +147,30 @@ test-unit: setup ## the quick ones, two files at a time
 faults: setup ## run every fault test and write docs/faults.md from what they see
 	@$(PY) -m pytest -q tests/faults --write-faults
 
+tools: setup ## what looks at the project from outside, in an environment of its own from requirements.tools.lock
+	@if [ "$$(cat $(TOOLS)/.lock-sha256 2>/dev/null)" != "$(TOOLS_LOCKED)" ]; then \
+	  $(VENV)/bin/uv venv -q --clear --python $(PY) $(TOOLS) \
+	  && $(VENV)/bin/uv pip sync -q --require-hashes --python $(TOOLS)/bin/python requirements.tools.lock \
+	  && echo "$(TOOLS_LOCKED)" > $(TOOLS)/.lock-sha256; \
+	fi
+
+types: tools ## ty: names that are there, calls that fit their functions
+	@$(TOOLS)/bin/ty check --output-format concise --python $(VENV) $(SOURCES)
+
+workflows: tools ## .github against GitHub's schemas, and actionlint where it is installed
+	@$(TOOLS)/bin/check-jsonschema -q --builtin-schema vendor.github-workflows .github/workflows/*.yaml
+	@$(TOOLS)/bin/check-jsonschema -q --builtin-schema vendor.github-actions .github/actions/*/action.yaml
+	@$(TOOLS)/bin/check-jsonschema -q --builtin-schema vendor.dependabot .github/dependabot.yml
+	@if command -v actionlint > /dev/null; then actionlint; else echo "actionlint is not installed: the schemas alone were asked"; fi
+
+audit: tools ## known vulnerabilities of what the locks name (asks the advisories of PyPI; exit 3 where there are some)
+	@deploy/security/audit.sh $(TOOLS)/bin/pip-audit $(LOCKS)
+
+sbom: tools ## what each lock brings, as CycloneDX with hashes, into TO=folder (default: sbom in the state folder)
+	@mkdir -p '$(SBOM)'; for lock in $(LOCKS); do \
+	  $(TOOLS)/bin/cyclonedx-py requirements --output-reproducible --of JSON -o '$(SBOM)'/$$(basename $$lock .lock).cdx.json $$lock || exit 1; \
+	done; ls -1 '$(SBOM)'
+
 lint: setup ## ruff
 	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .
 
@@ -131,6 +179,9 @@ format: setup ## ruff, mending
 
 bench-training: setup ## training speed as ratios; last line is JSON
 	@$(PY) -m benchmarks.training
+
+bench-comment: setup ## the last line of FROM=file, a benchmark's output, as a table for a comment
+	@$(PY) -m benchmarks.comment '$(FROM)'
 
 bench-pretraining: setup ## what SimCLR gains at 10, 25 and 100 % of the labels of tomato_leaf (20 minutes); writes docs/pretraining.md; last line is JSON
 	@$(PY) -m benchmarks.pretraining --work $(VISIONOPS_STATE)/pretraining
@@ -143,6 +194,9 @@ bench-scoring: setup ## share of the raw limit (decode, preprocess, engine) that
 
 bench-size: setup ## time and memory of each stage at up to 60,000 images; writes docs/size.md; last line is JSON
 	@$(PY) -m benchmarks.size --work $(VISIONOPS_STATE)/size
+
+bench-scale: setup ## what docs/scale.md measures itself (3 minutes, quickstart's champion), and the page made anew; last line is JSON
+	@$(PY) -m benchmarks.scale_measure --work $(VISIONOPS_STATE)/scale && $(PY) -m benchmarks.scale
 
 bench-drift: setup ## false alarms and power of the drift test beside Evidently's; writes docs/drift.md; last line is JSON
 	@OMP_NUM_THREADS=1 $(PY) -m benchmarks.drift --work $(VISIONOPS_STATE)/drift
@@ -170,6 +224,8 @@ lock: ## resolve again: requirements.lock and those of the images
 	  --python-version 3.11 --extra serve --extra gpu -c requirements.lock pyproject.toml -o requirements.gpu.lock
 	@$(VENV)/bin/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
 	  --python-version 3.11 --extra train --extra serve --extra cluster -c requirements.lock pyproject.toml -o requirements.train.lock
+	@$(VENV)/bin/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
+	  --python-version 3.11 --group tools -o requirements.tools.lock
 
 clean: ## remove the state folder (data versions, models, registry): asks first
 	@read -p "remove $(STATE) with all models and data versions? [y/N] " yes && [ "$$yes" = y ] && rm -rf $(STATE)

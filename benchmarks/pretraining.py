@@ -6,6 +6,7 @@ Trainings that are finished lie in --work, and are not run again with the same s
 """
 
 import argparse
+import hashlib
 import json
 import os
 import shutil
@@ -137,7 +138,7 @@ def pretrained(config: SystemConfig, asked: Asked) -> tuple[Path, dict[str, floa
     from tasks.cluster.train import train_on_ray
     from tasks.training.pretrain import BACKBONE, keep_backbone, pretraining_job, pretraining_system
 
-    folder = asked.work / f"pretrain_{config_sha(config)[:12]}"
+    folder = asked.work / f"pretrain_{_key(config)}"
     job = pretraining_job(pretraining_system(config), labels_of(asked), asked.work / "cache")
     report = train_on_ray(job, folder, _say(f"pre-training, seed {config.training.seed}"))
     keep_backbone(folder)
@@ -162,7 +163,7 @@ def arm(name: str, config: SystemConfig, asked: Asked, backbone: Path | None) ->
     from vision.data.cache import ImageCache
     from vision.models.network import load_model
 
-    folder, cache = asked.work / f"{name}_{config_sha(config)[:12]}", ImageCache.open(asked.work / "cache")
+    folder, cache = asked.work / f"{name}_{_key(config)}", ImageCache.open(asked.work / "cache")
     job = TrainJob(config=config, labels=labels_of(asked), cache=asked.work / "cache", pretrained=backbone)
     report = train_on_ray(job, folder, _say(f"{name}, {config.training.label_share:.0%} of the labels"))
     model = load_model(build_model(job), folder / "model.safetensors")
@@ -207,6 +208,12 @@ def gain_interval(rows: Any, before: Any, labels: tuple[str, ...]) -> tuple[floa
     ]
     gains = bootstrap_difference(*counts, len(labels), lambda confusions: scores(confusions)["macro_f1"], 2000)
     return tuple(np.quantile(gains, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]).tolist())
+
+
+def _key(config: SystemConfig) -> str:
+    """Of what a training here depends on: not of the gate, the monitor or the service, which change meanwhile."""
+    sections = (config.data, config.input, config.model, config.pretraining, config.training)
+    return hashlib.sha256("".join(map(config_sha, sections)).encode()).hexdigest()[:12]
 
 
 def labels_of(asked: Asked) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSource, SettingsConfigDict, SettingsError
 
 from configs.mistakes import nearest, user_error
@@ -44,19 +44,35 @@ class Settings(BaseSettings):
     """What bare `bentoml serve` serves."""
     alert_webhook: SecretStr | None = None
     """URL that gets a JSON message when a flow ends badly. A secret: whoever has it can post."""
-    dvc_remote: str | None = None
+    dvc_remote: str | None = Field(default=None, repr=False)
     """Where data versions are pushed; None: a folder beside them in the state folder."""
-    mlflow_uri: str | None = None
+    mlflow_uri: str | None = Field(default=None, repr=False)
     """Tracking server and registry; None: SQLite in the state folder."""
-    database_url: str | None = None
+    mlflow_username: SecretStr | None = Field(default=None, validation_alias="MLFLOW_TRACKING_USERNAME")
+    mlflow_password: SecretStr | None = Field(default=None, validation_alias="MLFLOW_TRACKING_PASSWORD")
+    """The login of `mlflow_uri`, where it asks for one; under the names that MLflow itself reads."""
+    database_url: str | None = Field(default=None, repr=False)
     """SQLAlchemy URL of the audit log; None: SQLite in the state folder."""
+    package_key_file: Path | None = None
+    """File with the key of encrypted packages (`make encrypt`), for the service that answers with one."""
+    service_key: SecretStr | None = None
+    """API key with which a command asks a running service."""
     ray_address: str | None = Field(default=None, validation_alias="RAY_ADDRESS")
     """None starts Ray on this machine."""
+
+    @field_validator("state", "data", "weights", mode="before")
+    @classmethod
+    def _is_folder(cls, value: Any) -> Any:
+        """An address would be taken for a folder's name, and all that is made would lie there."""
+        if "://" in str(value):
+            raise ValueError("a folder is needed here, not an address: mount the store, or copy from it")
+        return value
 
 
 def settings() -> Settings:
     """Raises `UserError` for a variable `VISIONOPS_*` that is not known."""
-    names = {f"VISIONOPS_{name.upper()}" for name in Settings.model_fields if name != "ray_address"}
+    fields = Settings.model_fields.items()
+    names = {f"VISIONOPS_{name.upper()}" for name, field in fields if field.validation_alias is None}
     for source, variables in (
         ("environment", EnvSettingsSource(Settings).env_vars),
         (ENV_FILE, _dotenv(Settings).env_vars),
@@ -67,8 +83,12 @@ def settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
-        raise UserError(f"environment: {'; '.join(lines)}", ", ".join(sorted(names)), "see .env.example") from None
+        lines = [
+            f"VISIONOPS_{e['loc'][0]}".upper() + f": {e['msg'].removeprefix('Value error, ')}" for e in error.errors()
+        ]
+        raise UserError(
+            "; ".join(lines), "values as .env.example shows them", "correct it in the environment or .env"
+        ) from None
 
 
 def known_systems() -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from tasks.packaging.bento import bento_home
 from tasks.packaging.build_bento import bento_folder, bento_tag, build_bento, stored_labels
 from tasks.packaging.build_image import ImagePlan, build_image, find_builder, image_tag
 from tasks.packaging.champion import open_champion
+from tasks.packaging.push_image import check_registry, push_image
 from tasks.run import Run, open_run
 from vision.edge import DONE
 from vision.errors import UserError
@@ -28,6 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--build-args", default="", help="more options of its `build`")
     add("--base", default="", help="image to build on (default: python:3.11-slim)")
     add("--pip-config", type=Path, help="pip.conf with the index to install from; stays out of the image")
+    add("--registry", default="", help="push it there, under its own name (ghcr.io/team), and tell its digest")
     add("-v", "--verbose", action="store_true", help="show tracebacks")
     asked = parser.parse_args(argv)
     prepare(asked.verbose)
@@ -39,6 +41,7 @@ def _build(asked: Namespace) -> int:
     builder = find_builder(asked.builder)
     if asked.pip_config and not asked.pip_config.is_file():
         raise UserError(f"PIP_CONFIG={asked.pip_config} is not there", "a pip.conf", "correct the path")
+    registry = check_registry(asked.registry) if asked.registry else ""
     run = open_run(asked.system or settings().system, None)
     home = bento_home(run.state.root)
     bento = bento_of_champion(run, home)
@@ -52,6 +55,8 @@ def _build(asked: Namespace) -> int:
     )
     size = build_image(plan, bento_folder(home, bento), stored_labels(home, bento) or {}, PROJECT)
     print(f"image: {plan.tag}\nsize:  {size}\nrun:   see docs/deployment.md (it wants an API key)")
+    if registry:
+        print(f"pushed: {push_image(builder, plan.tag, registry)}")
     return DONE
 
 

@@ -12,6 +12,7 @@ from configs.paths import StatePaths
 from configs.places import places_of
 from tasks.audit import read_audit
 from vision.edge import AGAINST, DONE, guarded
+from vision.machine_faults import redacted
 from vision.passport import Passport, join
 from vision.passport_check import Stores, check_passport
 from vision.records_find import known_record
@@ -44,6 +45,8 @@ def _check(passport: Passport, system: str) -> int:
     print("\nchecked:")
     for line in lines:
         print(f"  {line.state:8}{line.what:32} {line.hash[:16]:18}{line.note}".rstrip())
+    if machine.dvc_remote and "://" in machine.dvc_remote:
+        print(f"  (data is looked for on this machine, not in {redacted(machine.dvc_remote)})")
     differs, gone = (sum(line.state == state for line in lines) for state in ("differs", "gone"))
     print(f"{len(lines)} hashes: {len(lines) - differs - gone} ok, {gone} gone, {differs} differ")
     return AGAINST if differs else DONE

@@ -3,6 +3,7 @@
 import logging
 import os
 
+from configs.load import Settings
 from tasks.reaper import guard
 from vision.machine_faults import explained
 
@@ -14,6 +15,8 @@ QUIET = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "4",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+    # Files come through the server, as they go: the address in a presigned URL may be known to the server alone.
+    "MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD": "false",
     "GX_ANALYTICS_ENABLED": "false",
     "BENTOML_DO_NOT_TRACK": "True",
     # A flow's temporary server: what it tries again by itself (SQLite that is locked for a moment) is no news to a user.
@@ -71,3 +74,11 @@ def prepare(verbose: bool | None = None) -> None:
     # `prefect.engine` is a worker's: it reports there what a flow raised.
     for name in ("prefect.flow_runs", "prefect.task_runs", "prefect.engine", "mlflow.store.db.utils"):
         logging.getLogger(name).addFilter(FILTER)
+
+
+def hand_on_login(machine: Settings) -> None:
+    """MLflow's client reads its login from the environment alone; `.env` counts as well."""
+    known = {"MLFLOW_TRACKING_USERNAME": machine.mlflow_username, "MLFLOW_TRACKING_PASSWORD": machine.mlflow_password}
+    for name, value in known.items():
+        if value is not None:
+            os.environ.setdefault(name, value.get_secret_value())

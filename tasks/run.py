@@ -13,7 +13,7 @@ from pydantic import Field, SecretStr
 from configs.load import load_system, settings
 from configs.paths import StatePaths
 from configs.schema import SystemConfig, config_sha
-from tasks.environment import prepare
+from tasks.environment import hand_on_login, prepare
 from tasks.loggers import refuse_absent
 from tasks.services import check_service
 from tasks.stages import StageResult
@@ -57,7 +57,8 @@ class Run(Section):
         from tasks.tracking import Tracker
 
         check_service(self.tracking_uri, "VISIONOPS_MLFLOW_URI")
-        local = self.tracking_uri.startswith("sqlite:")
+        # Without a server between, whoever writes must say where files go; MLflow's own choice is the working directory.
+        local = not self.tracking_uri.startswith(("http:", "https:"))
         return Tracker(self.tracking_uri, self.state.mlflow_artifacts if local else None, self.config.system)
 
     @contextmanager
@@ -110,6 +111,7 @@ def open_run(
     """
     prepare()
     config, machine = load_system(system, overrides or {}), settings()
+    hand_on_login(machine)
     if registry:
         refuse_absent(config.tracking.loggers)
     state = StatePaths(machine.state)

@@ -4,7 +4,7 @@ import sqlite3
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from vision.errors import MachineError
+from vision.errors import MachineError, UserError
 from vision.machine_faults import redacted
 
 ANSWER_S = 5.0
@@ -12,11 +12,17 @@ LOCK_S = 10.0
 """How long another process may hold a SQLite file: a training writes for milliseconds, a first migration for seconds."""
 
 
+SEARCH = "/api/2.0/mlflow/experiments/search?max_results=1"
+LOCKED = (401, 403)
+WHY_CHARS = 200
 DATABASES = ("postgresql", "mysql", "mariadb", "mssql", "oracle")
 
 
 def check_service(uri: str, setting: str) -> None:
-    """uri: of MLflow or of a database, as in `setting`. Raises `MachineError` when it is away, locked or unwritable."""
+    """uri: of MLflow or of a database, as in `setting`.
+
+    Raises `MachineError` when it is away, locked or unwritable, `UserError` when it does not let us in.
+    """
     kind = urlsplit(uri).scheme.partition("+")[0]
     if kind == "sqlite":
         _check_sqlite(Path(uri.partition("///")[2]), setting)
@@ -45,19 +51,43 @@ def _check_sqlite(path: Path, setting: str) -> None:
 
 
 def _check_http(uri: str, setting: str) -> None:
-    """Any answer will do, also one that wants a password: MLflow's client has it. Not a 5xx: it tries those again for minutes."""
+    """Not a 5xx: MLflow's client tries those again for minutes."""
     import httpx
 
     try:
-        answer = httpx.get(f"{uri.rstrip('/')}/health", timeout=ANSWER_S)
-        if answer.is_server_error:
-            raise httpx.HTTPError(f"status {answer.status_code}")
+        health, used = (httpx.get(f"{uri.rstrip('/')}{path}", timeout=ANSWER_S) for path in ("/health", SEARCH))
+        if health.is_server_error:
+            raise httpx.HTTPError(f"status {health.status_code}")
     except httpx.HTTPError as error:
         raise MachineError(
             f"{redacted(uri)} does not answer: {str(error) or type(error).__name__}",
             f"a running MLflow server at {setting}",
             f"start the server or correct {setting}",
         ) from error
+    if used.status_code in LOCKED:
+        _log_in(uri, setting)
+
+
+def _log_in(uri: str, setting: str) -> None:
+    """By MLflow's own client: it knows each place where a login may stand (variables, a token, its credentials file)."""
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    try:
+        MlflowClient(tracking_uri=uri).search_experiments(max_results=1)
+    except MlflowException as error:
+        why = redacted(" ".join(str(error).split()))[:WHY_CHARS]
+        if "Max retries exceeded" in str(error):  # of a 5xx: it stands before a database that is away
+            raise MachineError(
+                f"{redacted(uri)} does not answer: {why}",
+                f"a running MLflow server at {setting}, and the database behind it",
+                f"start what is away or correct {setting}",
+            ) from None
+        raise UserError(
+            f"{redacted(uri)} does not let us in: {why}",
+            f"the login of a user that the MLflow server at {setting} knows",
+            "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, in the environment or .env",
+        ) from None
 
 
 def _check_database(uri: str, setting: str) -> None:

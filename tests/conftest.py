@@ -109,6 +109,17 @@ def shared_state(tmp_path_factory):
         yield folder
 
 
+@pytest.fixture(scope="session")
+def back_ends(tmp_path_factory):
+    """deploy/compose's servers on a real PostgreSQL and an S3 API, for tests that are run by hand: two minutes to start."""
+    from tests.back_ends import need_back_ends
+    from tests.composed import composed
+
+    need_back_ends()
+    with composed(tmp_path_factory.mktemp("composed")) as running:
+        yield running
+
+
 @pytest.fixture
 def tiny(tmp_path):
     """Writes the tiny system with changes to its top-level sections, and returns the file's path."""

@@ -39,6 +39,15 @@ FAULTS = (
         "files as large as the run makes them",
         "raise the limit (ulimit -f) or use a disk that takes larger files",
     ),
+    # Before EACCES: fsspec gives a store's refusal that number.
+    Fault(
+        (),
+        r"password authentication failed|InvalidAccessKeyId|SignatureDoesNotMatch|Access Key Id you provided"
+        r"|signature we calculated|Unable to locate credentials|401 Unauthorized",
+        "a service does not take this machine's password or key: {why}",
+        "the secret that the service knows",
+        "correct VISIONOPS_DATABASE_URL, AWS_ACCESS_KEY_ID with AWS_SECRET_ACCESS_KEY, or PREFECT_API_AUTH_STRING",
+    ),
     Fault(
         (errno.EACCES, errno.EPERM, errno.EROFS),
         r"Read-only file system|readonly database|Permission denied",
@@ -62,7 +71,8 @@ FAULTS = (
     ),
     Fault(
         (errno.ECONNREFUSED, errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH),
-        r"Max retries exceeded|Failed to establish a new connection|All connection attempts failed",
+        r"Max retries exceeded|Failed to establish a new connection|All connection attempts failed|Could not connect to the endpoint"
+        r"|connection to server at |server closed the connection unexpectedly|terminating connection due to administrator",
         "a service does not answer: {why}",
         "a running service at the address in the settings (VISIONOPS_MLFLOW_URI, VISIONOPS_DATABASE_URL, RAY_ADDRESS)",
         "start it or correct the address",

@@ -70,7 +70,7 @@ def join(record: dict[str, Any], places: Places) -> Passport:
     package = _package(places.packages, package_sha)
     training = _sealed_json(package, LINEAGE, package_sha, missing)
     spec = _sealed_json(package, "spec.json", package_sha, missing) if training else None
-    gate = _gate(places.stages, package_sha)
+    gate = gate_verdict(places.stages, package_sha)
     if gate is None:
         missing.append("gate: the stages of this package's training are not on this machine")
     return Passport(
@@ -114,8 +114,8 @@ def _sealed_json(package: Path | None, name: str, package_sha: str, missing: lis
     return json.loads(data)
 
 
-def _gate(stages: Path, package_sha: str) -> dict[str, Any] | None:
-    """The gate's verdict on the export that made this package."""
+def gate_verdict(stages: Path, package_sha: str) -> dict[str, Any] | None:
+    """The gate's verdict on the export that made this package; None where its stages are not in `stages`."""
     exports = {stage["key"] for stage in finished(stages / "export") if stage["made"].get("package_sha") == package_sha}
     for stage in finished(stages / "gate"):
         if stage["inputs"].get("package") in exports:

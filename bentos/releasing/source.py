@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from bentos.releasing.plain import served_folder
 from bentos.resources import cores, engine_name
 from configs.load import environment_overrides, settings
 from configs.paths import StatePaths
@@ -16,7 +17,7 @@ from configs.serving import ServingConfig
 from configs.yaml_files import Layer, merged
 from vision.errors import UserError
 from vision.package import Card, Package, open_package
-from vision.release import RELEASE, Release, ReleasedModel, package_folder, read_release
+from vision.release import RELEASE, Release, ReleasedModel, read_release
 
 BENTO_PACKAGE = "package"
 CONFIG = "config.yaml"
@@ -90,7 +91,7 @@ def open_served(release_file: Path) -> Served:
 
 def open_model(release_file: Path, release: Release, model: ReleasedModel) -> Served:
     """One of the release's two models. Raises `UserError` where its package is not what the release says."""
-    package = open_package(package_folder(release_file, model), model.package_sha)
+    package = open_package(served_folder(release_file, model), model.package_sha)
     config = yaml.safe_load((package.folder / CONFIG).read_text())
     return Served(
         package=package,
@@ -111,7 +112,7 @@ def find_serving() -> ServingConfig:
 def read_serving(release_file: Path) -> tuple[str, ServingConfig]:
     """The system that is released there, and its settings. Raises `UserError` like `find_served`."""
     champion = released(release_file).champion
-    path = package_folder(release_file, champion) / CONFIG
+    path = served_folder(release_file, champion) / CONFIG
     if not path.is_file():
         raise UserError(f"{path} is not there", "a whole package", "fetch it again from the registry")
     config = yaml.safe_load(path.read_text())

@@ -8,6 +8,7 @@ is refused with the reason, and the old release stays; without a challenger that
 import asyncio
 import contextlib
 import logging
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -27,7 +28,7 @@ TURN_S = 60.0
 LOCK = ".take-up.lock"
 ROUTES = {"shadow": SHADOW, "canary": CANARY}
 Stamp = tuple[str, int, int, int]
-"""Path, inode, time of change and size of a release file: what a poll costs is one stat."""
+"""Path, inode, time of change and size of a release file: what a poll costs is opening it."""
 
 
 class TakeUp:
@@ -187,5 +188,7 @@ def _info(lane: Lane) -> dict[str, str]:
 
 def _stamp(path: Path) -> Stamp:
     """Raises `FileNotFoundError` where there is no release (any more)."""
-    found = path.stat()
+    # Opened, not only asked for: over NFS (a volume that replicas share) known attributes may be a minute old.
+    with path.open("rb") as file:
+        found = os.fstat(file.fileno())
     return str(path), found.st_ino, found.st_mtime_ns, found.st_size

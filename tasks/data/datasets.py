@@ -4,14 +4,18 @@ import io
 import logging
 import shutil
 import subprocess
-from contextlib import redirect_stdout
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import yaml
 from filelock import FileLock
 
-from vision.errors import UserError
+from vision.errors import MachineError, UserError
+from vision.machine_faults import redacted
+
+WHY_CHARS = 200
 
 
 def git(repo: Path, *words: str) -> str:
@@ -55,7 +59,8 @@ def add_version(repo: Path, name: str, remote: str) -> dict[str, Any]:
         dvc = open_repo(repo, remote)
         try:
             dvc.add(str(repo / name))
-            dvc.push(targets=[str(repo / name)])
+            with _reaching(remote):
+                dvc.push(targets=[str(repo / name)])
         finally:
             dvc.close()
         pointer = f"{name}.dvc"
@@ -64,6 +69,24 @@ def add_version(repo: Path, name: str, remote: str) -> dict[str, Any]:
         if git(repo, "status", "--porcelain", "--", pointer, ".gitignore", ".dvc"):
             git(repo, "commit", "-q", "-m", f"{name}: {out['nfiles']} files, {out['md5']}")
         return {"dvc_md5": out["md5"], "files": out["nfiles"], "commit": git(repo, "rev-parse", "HEAD")}
+
+
+@contextmanager
+def _reaching(remote: str) -> Iterator[None]:
+    """What a store refuses or leaves unanswered, as one message: DVC passes on a bare `Forbidden`. A folder's faults are
+    those of a disk, which the edge knows.
+    """
+    try:
+        yield
+    except Exception as error:
+        if "://" not in remote:
+            raise
+        why = " ".join(redacted(str(error)).split())[:WHY_CHARS] or type(error).__name__
+        raise MachineError(
+            f"the data version can't be pushed to {redacted(remote)}: {why}",
+            "a remote at VISIONOPS_DVC_REMOTE that is there, answers, and takes this machine's key",
+            "correct the address, or the store's own settings (S3: AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY)",
+        ) from error
 
 
 def _clear_up(repo: Path, name: str) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import httpx
 
-from vision.errors import MachineError
+from vision.errors import MachineError, UserError
 from vision.export.golden import golden_files, golden_outputs, golden_sizes
 from vision.kinds import answering
 from vision.package import Package
@@ -88,7 +88,7 @@ def smoke(url: str, package: Package, headers: Mapping[str, str] | None = None) 
     wanted = kind.answers(outputs, package.spec, sizes, top_k=len(package.spec.labels))
     reasons, largest = [], 0.0
     with httpx.Client(base_url=url, timeout=30, trust_env=False, headers=headers) as client:
-        precision = client.get("/model/version").raise_for_status().json()["precision"]
+        precision = version(client)["precision"]
         tolerance = TOLERANCES[precision]
         for path, answer in zip(files, wanted, strict=True):
             response = client.post("/predict", files={"file": (path.name, path.read_bytes())})
@@ -100,6 +100,39 @@ def smoke(url: str, package: Package, headers: Mapping[str, str] | None = None) 
     answered = f"{len(files)} golden images answered over HTTP as the package says"
     figures = f"their numbers differ by at most {largest:.2g} (tolerance {tolerance:g} in {precision})"
     return Verdict(passed=True, reasons=(answered, figures))
+
+
+def wait_until_ready(url: str, timeout_s: float) -> None:
+    """For a server that somebody else started. Raises `MachineError` when /readyz has no 200 in time."""
+    end, said = time.monotonic() + timeout_s, "nothing"
+    while True:
+        try:
+            status = httpx.get(f"{url}/readyz", timeout=10, trust_env=False).status_code
+        except httpx.HTTPError as error:
+            said = str(error) or type(error).__name__
+        else:
+            if status == 200:
+                return
+            said = f"status {status}"
+        if time.monotonic() > end:
+            raise MachineError(
+                f"{url}/readyz: not ready in {timeout_s:.0f} s ({said})",
+                "a service that is up",
+                "look at its log, or wait longer (WAIT=seconds)",
+            )
+        time.sleep(POLL_S)
+
+
+def version(client: httpx.Client) -> dict:
+    """What /model/version says. Raises `UserError` where it wants another key, or none is known there."""
+    answer = client.get("/model/version")
+    if answer.status_code in (401, 403):
+        raise UserError(
+            f"{client.base_url} does not let us in: status {answer.status_code}",
+            "a key of that service which may predict",
+            "set VISIONOPS_SERVICE_KEY; `python -m bentos.access create` makes one",
+        )
+    return answer.raise_for_status().json()
 
 
 def _differences(response: httpx.Response, wanted: dict, package: Package, tolerance: float) -> tuple[float, list[str]]:

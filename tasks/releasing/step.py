@@ -46,7 +46,7 @@ def gather_evidence(run: Run, release: Release) -> Evidence:
 @task(name="decide-release", cache_policy=NO_CACHE, persist_result=False)
 def decide(run: Run, release: Release, evidence: Evidence) -> Step:
     """The decision, and its evidence as a table that Prefect shows."""
-    waiting = _waiting(run, release)
+    waiting = waiting_version(run, release)
     step = next_step(release, evidence, run.config.release, datetime.now(UTC), waiting.version if waiting else None)
     table = [
         {"measure": m.name, "limit": m.limit, "against": m.against, **m.found.model_dump()} for m in evidence.measures
@@ -84,7 +84,7 @@ def _after(run: Run, release: Release, step: Step) -> Release:
     reason = f"{step.to}: {'; '.join(step.reasons)}"
     alone = {"challenger": None, "mode": "single", "share": 0.0}
     if step.to == "shadow":
-        challenger, salt = opened(run, _waiting(run, release)), secrets.token_hex(SALT_BYTES)
+        challenger, salt = opened(run, waiting_version(run, release)), secrets.token_hex(SALT_BYTES)
         return moved(release, reason, challenger=challenger, mode="shadow", share=0.0, salt=salt)
     if step.to == "canary":
         return moved(release, reason, mode="canary", share=run.config.release.canary_share)
@@ -103,7 +103,7 @@ def opened(run: Run, version: Version) -> ReleasedModel:
     return released(run, version.version, version.package_sha)
 
 
-def _waiting(run: Run, release: Release) -> Version | None:
+def waiting_version(run: Run, release: Release) -> Version | None:
     """A challenger by alias that no release has."""
     challenger = alias_version(run.tracker(), CHALLENGER)
     known = {model.package_sha for model in (release.champion, release.challenger) if model is not None}

@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import yaml
@@ -34,10 +34,19 @@ def worker_env(api: str, host: str, health_port: int) -> dict[str, str]:
 
 def deploy(folder: Path, system: str, env: Mapping[str, str], schedules: bool) -> None:
     """Makes the pool and writes the deployments of `system` to the server. Both may be there already."""
-    if not _done(env, "work-pool", "inspect", POOL):
-        _prefect(env, "work-pool", "create", "--type", "process", POOL)
+    _make_pool(env)
     place = _deployments(folder, system, schedules)
     _prefect(env, "--no-prompt", "deploy", "--all", "--prefect-file", str(place))
+
+
+def _make_pool(env: Mapping[str, str]) -> None:
+    """Of two deploys at once the second to create it fails, and finds it there."""
+    there, words = ("work-pool", "inspect", POOL), ("work-pool", "create", "--type", "process", POOL)
+    if _done(env, *there):
+        return
+    made = _ran(env, *words)
+    if made.returncode != 0 and not _done(env, *there):
+        raise _failed(words, made)
 
 
 def _deployments(folder: Path, system: str, schedules: bool) -> Path:
@@ -54,11 +63,15 @@ def _deployments(folder: Path, system: str, schedules: bool) -> Path:
 def _prefect(env: Mapping[str, str], *words: str) -> None:
     done = _ran(env, *words)
     if done.returncode != 0:
-        raise MachineError(
-            f"prefect {' '.join(words)}:\n{done.stdout[-1500:]}{done.stderr[-1500:]}",
-            "a command that ends with code 0",
-            "read the server's log beside the state",
-        )
+        raise _failed(words, done)
+
+
+def _failed(words: Sequence[str], done: subprocess.CompletedProcess) -> MachineError:
+    return MachineError(
+        f"prefect {' '.join(words)}:\n{done.stdout[-1500:]}{done.stderr[-1500:]}",
+        "a command that ends with code 0",
+        "read the server's log beside the state",
+    )
 
 
 def _done(env: Mapping[str, str], *words: str) -> bool:

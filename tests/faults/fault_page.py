@@ -7,7 +7,7 @@ from pathlib import Path
 from filelock import FileLock
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "faults.md"
-AREAS = ("Images", "Datasets", "Config", "Machine", "Kills", "Requests", "Monitor", "Release")
+AREAS = ("Images", "Datasets", "Config", "Machine", "Services", "Kills", "Requests", "Monitor", "Release")
 INTRO = """# What goes wrong, and what happens then
 
 Each row is a test under `tests/faults/`. The page is written by them (`make faults`), and they fail when what they

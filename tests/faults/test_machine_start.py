@@ -8,7 +8,7 @@ from commands import failed, train
 from disks import locked, mounted, needs_mounts, needs_read_only, read_only
 
 import tasks.services
-from flows.command import FAULT, main
+from flows.command import FAULT, MISTAKE, main
 from flows.train_model import train_model
 
 
@@ -27,6 +27,18 @@ def test_a_state_folder_where_a_file_lies(tiny, state, capfd, fault):
     said = failed(train(capfd, tiny()), str(state))
     assert state.read_text() == "not a folder"
     fault.saw("Machine", "a file where the state folder should be", exit=FAULT, says=said, kept="the file; nothing ran")
+
+
+def test_a_state_folder_that_is_an_address(tiny, tmp_path, monkeypatch, capfd, fault):
+    system = tiny()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("VISIONOPS_STATE", "s3://bucket/state")
+    said = train(capfd, system)
+    assert said.code == MISTAKE and "mount the store" in said.message
+    assert not (tmp_path / "s3:").exists()
+    fault.saw(
+        "Config", "VISIONOPS_STATE=s3://…", exit=MISTAKE, says=said.message, kept="nothing ran, no folder of that name"
+    )
 
 
 @needs_read_only

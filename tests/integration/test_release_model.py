@@ -5,6 +5,7 @@ import json
 import pytest
 
 import flows.rollback_release as rollback_release
+import flows.show_evidence as show_evidence
 from flows.command import AGAINST, DONE, FAULT, MISTAKE, main
 from flows.release_model import release_model
 from tasks.releasing.change import releases
@@ -46,6 +47,11 @@ def test_a_sound_challenger_goes_through_shadow_and_canary_and_can_be_taken_back
     assert "30 of 60 pairs" in capsys.readouterr().out
     stage.drawn(1).shadow(40, labelled=0.5)
     assert step(stage, "release.automatic=false") == DONE and stage.release.mode == "shadow"
+    capsys.readouterr()
+    assert show_evidence.main(["--system", stage.config]) == AGAINST  # nothing was trained here, so there is no gate
+    said = capsys.readouterr().out
+    assert "its verdict is not in" in said and "next      canary" in said and "disagreement" in said
+    assert stage.release.mode == "shadow"
     assert step(stage) == DONE
     canary = stage.release
     assert (canary.no, canary.mode, canary.share, len(canary.salt)) == (2, "canary", 0.1, 16)

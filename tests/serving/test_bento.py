@@ -17,6 +17,8 @@ from vision.package import seal_package
 
 PROJECT = Path(__file__).resolve().parents[2]
 
+SECRET = "hunter2hunter2"
+
 pytestmark = pytest.mark.slow
 
 
@@ -28,7 +30,17 @@ def home(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def tag(made, home) -> str:
-    return build_bento(made.package.folder, "quickstart", 3, PROJECT, {"git_commit": "abc"}, home)
+    """Built where secrets are set."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in (
+            "MLFLOW_TRACKING_PASSWORD",
+            "AWS_SECRET_ACCESS_KEY",
+            "PREFECT_API_AUTH_STRING",
+            "VISIONOPS_SERVICE_KEY",
+        ):
+            patch.setenv(name, SECRET)
+        patch.setenv("VISIONOPS_ALERT_WEBHOOK", f"https://hooks.example/{SECRET}")
+        return build_bento(made.package.folder, "quickstart", 3, PROJECT, {"git_commit": "abc"}, home)
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +58,12 @@ def test_bento_carries_the_package_and_no_training_stack(tag, home, made):
     assert not (source / "flows").exists()
     assert not (source / "tests").exists()
     assert stored_labels(home, tag)["package_sha"] == made.package.package_sha
+
+
+def test_no_secret_of_who_built_it_is_in_the_bento(tag, home):
+    files = [path for path in bento_folder(home, tag).rglob("*") if path.is_file()]
+    assert len(files) > 50
+    assert [path for path in files if SECRET.encode() in path.read_bytes()] == []
 
 
 def test_building_again_keeps_the_bento_and_another_package_is_refused(tag, home, made, tmp_path):

@@ -1,6 +1,8 @@
 """compose.yaml: no default password, nothing open to the network, commands and settings that our code has."""
 
+import configparser
 import importlib.metadata
+import os
 import re
 import shutil
 import subprocess
@@ -114,6 +116,29 @@ def test_mlflow_and_ray_take_their_options():
     assert settings["VISIONOPS_MLFLOW_URI"] == f"http://mlflow:{option(mlflow, '--port')}"
 
 
+def test_mlflow_asks_who_it_is_and_the_flows_can_say():
+    mlflow, flows = services()["mlflow"], services()["worker"]["environment"]
+    own = mlflow["environment"]
+    assert option(mlflow["command"], "--app-name") == "basic-auth"
+    assert own["MLFLOW_AUTH_ADMIN_USERNAME"] == flows["MLFLOW_TRACKING_USERNAME"]
+    assert own["MLFLOW_AUTH_ADMIN_PASSWORD"] == flows["MLFLOW_TRACKING_PASSWORD"] == "${MLFLOW_PASSWORD:?}"
+    assert f"./mlflow.sh:{mlflow['entrypoint'][-1]}:ro" in mlflow["volumes"]
+    assert "/health" in mlflow["healthcheck"]["test"][-1], "the one path that is open"
+
+
+def test_the_login_of_mlflow_is_written_where_it_looks_and_for_its_user_alone(tmp_path):
+    """What compose starts MLflow by, with a command that shows the file."""
+    place = tmp_path / "login.ini"
+    uri = "postgresql+psycopg2://visionops:p%40ss@postgres:5432/mlflow"
+    env = {**os.environ, "MLFLOW_AUTH_CONFIG_PATH": str(place), "MLFLOW_BACKEND_STORE_URI": uri}
+    script = [services()["mlflow"]["entrypoint"][0], str(FOLDER / "mlflow.sh")]
+    done = subprocess.run([*script, "cat", place], env=env, capture_output=True, text=True, timeout=30, check=True)
+    parser = configparser.ConfigParser()
+    parser.read_string(done.stdout)
+    assert dict(parser["mlflow"])["database_uri"] == uri and parser["mlflow"]["default_permission"] == "READ"
+    assert "admin_password" not in done.stdout and place.stat().st_mode & 0o077 == 0
+
+
 def test_the_training_image_holds_every_package_and_the_locked_versions():
     text = (PROJECT / "deploy" / "image" / "train.Dockerfile").read_text()
     copied = {word for line in re.findall(r"^COPY (?!--)(.*) \S+$", text, re.MULTILINE) for word in line.split()}
@@ -122,7 +147,7 @@ def test_the_training_image_holds_every_package_and_the_locked_versions():
     locks = [pins(f"requirements.{name}lock") for name in ("", "serve.", "gpu.", "train.")]
     for other in locks[1:]:
         assert {name for name in other.keys() & locks[0].keys() if other[name] != locks[0][name]} == set()
-    assert {"asyncpg", "psycopg2-binary", "dvc-s3", "boto3"} <= set(locks[3])
+    assert {"asyncpg", "psycopg2-binary", "dvc-s3", "boto3", "flask-wtf"} <= set(locks[3]), "flask-wtf: MLflow's login"
 
 
 def pins(lock: str) -> dict[str, str]:

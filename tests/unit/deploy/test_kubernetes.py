@@ -14,71 +14,25 @@ from bentos.access.scopes import OPEN, SCOPES
 from bentos.metrics.names import METRICS, PREFIX
 from configs.load import load_system, settings
 from configs.serving import ServingConfig
+from tests.unit.deploy.cluster_files import (
+    CUSTOM,
+    DOCKERFILE,
+    FOLDER,
+    KUBECTL,
+    OVERLAYS,
+    PROJECT,
+    PROMTOOL,
+    base,
+    built,
+    check,
+    container,
+    job,
+    literals,
+    pods,
+    service,
+)  # fmt: skip
 
-PROJECT = Path(__file__).resolve().parents[3]
-FOLDER = PROJECT / "deploy" / "kubernetes"
-DOCKERFILE = (PROJECT / "deploy" / "image" / "Dockerfile").read_text()
-OVERLAYS = ("staging", "production")
-CUSTOM = {"ScaledObject", "RayCluster", "Kustomization", "Component"}
-KUBECTL = shutil.which("kubectl")
 without_kubectl = pytest.mark.skipif(KUBECTL is None, reason="no kubectl on this machine")
-
-
-def base() -> dict[tuple[str, str], dict]:
-    found = {}
-    for path in sorted(FOLDER.rglob("*.yaml")):
-        if path.parent.name in ("base", "cpu-only") and path.name not in ("kustomization.yaml", "kustomizeconfig.yaml"):
-            for one in yaml.safe_load_all(path.read_text()):
-                found[(one["kind"], one["metadata"]["name"])] = one
-    return found
-
-
-def built(folder: Path) -> dict[tuple[str, str], dict]:
-    done = subprocess.run([KUBECTL, "kustomize", str(folder)], capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr
-    return {(one["kind"], one["metadata"]["name"]): one for one in yaml.safe_load_all(done.stdout)}
-
-
-def check(one: dict) -> None:
-    version = kubernetes_validate.latest_version()
-    kubernetes_validate.validate(one, version, strict=True)
-
-
-def literals() -> dict[str, dict[str, str]]:
-    generated = yaml.safe_load((FOLDER / "base" / "kustomization.yaml").read_text())["configMapGenerator"]
-    return {one["name"]: dict(line.split("=", 1) for line in one.get("literals", ())) for one in generated}
-
-
-def service() -> dict:
-    return base()[("Deployment", "visionops-service")]
-
-
-def container() -> dict:
-    return service()["spec"]["template"]["spec"]["containers"][0]
-
-
-def job() -> dict:
-    """What the pool starts for a flow, with its variables filled in."""
-    template = json.loads((FOLDER / "base" / "job-template.json").read_text())
-    manifest = json.dumps(template["job_configuration"]["job_manifest"])
-    values = {name: one.get("default", "prefect") for name, one in template["variables"]["properties"].items()}
-    asked = set(re.findall(r"\{\{ (\w+) \}\}", json.dumps(template["job_configuration"])))
-    assert asked <= set(values)
-    for name, value in values.items():
-        whole = {"env": [], "command": ["prefect"], "labels": {}}.get(name, value)
-        manifest = manifest.replace(f'"{{{{ {name} }}}}"', json.dumps(whole))
-        manifest = manifest.replace(f"{{{{ {name} }}}}", str(value))
-    filled = json.loads(manifest)
-    for name in ("parallelism", "completions"):  # Prefect wants them where Kubernetes knows none, and ignores them
-        assert filled["spec"]["template"]["spec"].pop(name) == 1
-    return filled
-
-
-def pods() -> list[dict]:
-    deployments = [one["spec"]["template"] for (kind, _), one in base().items() if kind == "Deployment"]
-    ray = base()[("RayCluster", "visionops-ray")]["spec"]
-    nodes = [ray["headGroupSpec"]["template"], *(group["template"] for group in ray["workerGroupSpecs"])]
-    return [*deployments, *nodes, job()["spec"]["template"]]
 
 
 def test_kubernetes_takes_every_file_of_ours():
@@ -112,6 +66,8 @@ def test_an_overlay_is_whole_and_every_name_in_it_leads_somewhere(overlay):
     assert not re.search(r"image: visionops-", text), "every image has a registry and a version"
     assert ("Secret", "visionops-access") not in found and not [kind for kind, _ in found if kind == "Secret"]
     scaled = found[("ScaledObject", "visionops-service")]["spec"]
+    own = f'service="quickstart", namespace="{found[("Deployment", "visionops-service")]["metadata"]["namespace"]}"'
+    assert own in scaled["triggers"][1]["metadata"]["query"], "not another namespace's queue"
     assert (scaled["minReplicaCount"], scaled["maxReplicaCount"]) == {"staging": (0, 10), "production": (2, 10)}[
         overlay
     ]
@@ -174,8 +130,29 @@ def test_it_scales_on_a_metric_that_there_is_before_clients_are_refused():
     assert [one["type"] for one in triggers] == ["cpu", "prometheus"]
     name = re.search(rf"{PREFIX}(\w+)", triggers[1]["metadata"]["query"])[1]
     assert {metric.name: metric.kind for metric in METRICS}[name] == "gauge"
+    assert "prometheus." in triggers[1]["metadata"]["serverAddress"], "KEDA asks from a namespace of its own"
     workers = int(literals()["visionops-service"]["VISIONOPS__SERVING__WORKERS"])
     assert int(triggers[1]["metadata"]["threshold"]) == workers * ServingConfig().max_queue / 2
+
+
+def test_prometheus_finds_the_service_and_gives_it_the_labels_that_are_asked_for(tmp_path):
+    path = PROJECT / "deploy" / "prometheus" / "kubernetes.yaml"
+    [scrape] = yaml.safe_load(path.read_text())["scrape_configs"]
+    meta = service()["spec"]["template"]["metadata"]
+    read = {one["source_labels"][0].removeprefix("__meta_kubernetes_pod_") for one in scrape["relabel_configs"]}
+    given = {f"{kind}_{re.sub('[./]', '_', name)}" for kind in ("label", "annotation") for name in meta[f"{kind}s"]}
+    assert {one for one in read if one.startswith(("label_", "annotation_"))} <= given
+    assert meta["labels"]["visionops.org/system"] == literals()["visionops-service"]["VISIONOPS_SYSTEM"]
+    query = base()[("ScaledObject", "visionops-service")]["spec"]["triggers"][1]["metadata"]["query"]
+    labels = {one.get("target_label") for one in scrape["relabel_configs"]}
+    assert set(re.findall(r'(\w+)="', query)) == labels & {"service", "namespace"} == {"service", "namespace"}
+    if PROMTOOL is not None:  # Debian's knows no Kubernetes: the rest of the file
+        static = path.read_text().replace("kubernetes_sd_configs: [{role: pod}]", "static_configs: [{targets: []}]")
+        (tmp_path / "config.yaml").write_text(static)
+        done = subprocess.run(
+            [PROMTOOL, "check", "config", str(tmp_path / "config.yaml")], capture_output=True, text=True, timeout=60
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_every_pod_is_restricted_and_has_its_limits():
@@ -198,24 +175,3 @@ def test_secrets_are_references_and_each_is_explained():
     assert named == explained
     secret = re.compile(r"PASSWORD|TOKEN$|SECRET|DATABASE_URL|WEBHOOK")
     assert [name for values in literals().values() for name in values if secret.search(name)] == []
-
-
-def test_training_runs_the_locked_ray_and_its_pods_may_speak_to_each_other():
-    locked = re.search(r"^ray==(\S+)", (PROJECT / "requirements.lock").read_text(), re.MULTILINE)[1]
-    ray = base()[("RayCluster", "visionops-ray")]["spec"]
-    assert ray["rayVersion"] == locked
-    allowed = base()[("NetworkPolicy", "visionops-training")]["spec"]["podSelector"]["matchExpressions"][0]
-    roles = [pod["metadata"]["labels"].get("visionops.org/role") for pod in pods()]
-    assert roles.count(None) == 1, "all but the service"
-    assert set(roles) - {None} == set(allowed["values"])
-
-
-def test_the_worker_rewrites_the_pool_of_every_deployment():
-    """Its `sed` line would else deploy to a pool that nobody serves."""
-    deploy = base()[("Deployment", "visionops-worker")]["spec"]["template"]["spec"]["initContainers"][0]["args"][0]
-    old, new = re.search(r"sed 's/(work_pool: .*?)/(work_pool: .*?)/'", deploy).groups()
-    whole = yaml.safe_load((PROJECT / "prefect.yaml").read_text().replace(old, new))
-    assert {one["work_pool"]["name"] for one in whole["deployments"]} == {"kubernetes"}
-    variables = json.loads((FOLDER / "base" / "job-template.json").read_text())["variables"]["properties"]
-    written = set(re.findall(r"s\|(\w+)\|", deploy))
-    assert written == {one["default"] for one in variables.values() if str(one.get("default", "")).isupper()}

@@ -44,6 +44,24 @@ def test_fit_learns_to_tell_colours_apart(loaders):
     } <= set(result.history[0])
 
 
+def test_no_step_is_longer_than_the_clipping_norm_lets_it(loaders):
+    def moved(clip_norm):
+        model = tiny_model()
+        before = copy.deepcopy(dict(model.named_parameters()))
+        plan = plan_for(
+            [{**HEAD, "epochs": 1, "lr": 1.0, "backbone_lr": None, "warmup_epochs": 0}], schedule="constant", clip_norm=clip_norm,
+            optimizer={"name": "sgd", "momentum": 0.0, "weight_decay": 0.0},
+        )  # fmt: skip
+        fit(model, loaders, plan)
+        return (
+            sum(float((value - before[name]).detach().square().sum()) for name, value in model.named_parameters())
+            ** 0.5
+        )
+
+    # At a rate of 1 a step is as long as its gradient; an epoch here has some dozen steps at most.
+    assert 0 < moved(1e-5) < 20e-5 < moved(None)
+
+
 @pytest.mark.parametrize("killed_after", [1, 2, 3, 5, 7])
 def test_training_resumed_from_its_state_equals_an_unbroken_one(loaders, killed_after):
     plan = plan_for([HEAD, TOP, ALL])
