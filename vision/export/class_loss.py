@@ -76,7 +76,7 @@ def judge_losses(found: Sequence[Loss], allowed: float) -> LossVerdict:
     significance, classes = SIGNIFICANCE / len(found), found[:-1]
     broken = [one for one in found if one.is_above(allowed, significance)]
     worst = max(classes, key=lambda one: one.share)
-    told = broken[0] if broken else worst
+    told = max(broken or classes, key=lambda one: one.share)
     said = f"{told.what} loses {told.share:.3f} of its recall ({told.lost} of {told.images} images lost, {told.gained} gained)"
     if broken:
         reason = f"{said}: more than the {allowed:g} allowed, and not by chance"

@@ -34,6 +34,13 @@ def test_a_class_is_refused_only_for_more_than_chance_makes_of_one_point(images,
     assert judged(images, most + 1).reason.startswith("b loses") and judged(images, most + 1).drop > LIMIT
 
 
+def test_of_several_classes_that_lose_too_much_the_worst_is_named():
+    before = rows({label: without(90) for label in "abc"})
+    after = rows({label: without(90, *range(lost)) for label, lost in zip("abc", (10, 30, 0), strict=True)})
+    found = judge_losses(losses(before, after), LIMIT)
+    assert found.reason.startswith("b loses 0.333") and found.drop == pytest.approx(1 / 3)
+
+
 def test_one_lost_image_of_ninety_is_no_loss_but_no_proof_either_and_both_are_told():
     found = judged(90, 1)
     assert found.passed and found.drop == pytest.approx(1 / 90)
