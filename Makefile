@@ -9,6 +9,8 @@ PYTHON ?= python3.11
 VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.lock-sha256
+# Of a worker that dies, xdist would start another and, by files, wait for ever.
+AT_ONCE := -n 2 --dist loadfile --max-worker-restart 0
 TOOLS := $(abspath $(STATE))/tools
 TOOLS_LOCKED := $(shell sha256sum requirements.tools.lock 2>/dev/null | cut -d' ' -f1)
 SOURCES := vision configs expectations tasks flows bentos benchmarks
@@ -139,10 +141,10 @@ deploy: setup ## write the deployments of prefect.yaml to the Prefect server tha
 	@$(VENV)/bin/prefect --no-prompt deploy --all
 
 test: test-unit ## all tests: the quick ones, then those that start Ray and servers, two files at a time
-	@$(PY) -m pytest -q -m "slow and not system" -n 2 --dist loadfile --no-loadscope-reorder --durations=15
+	@$(PY) -m pytest -q -m "slow and not system" $(AT_ONCE) --no-loadscope-reorder --durations=15
 
 test-unit: setup ## the quick ones, two files at a time
-	@$(PY) -m pytest -q -m "not system and not slow" -n 2 --dist loadfile
+	@$(PY) -m pytest -q -m "not system and not slow" $(AT_ONCE)
 
 faults: setup ## run every fault test and write docs/faults.md from what they see
 	@$(PY) -m pytest -q tests/faults --write-faults
@@ -177,7 +179,7 @@ lint: setup ## ruff
 format: setup ## ruff, mending
 	@$(VENV)/bin/ruff check --fix . && $(VENV)/bin/ruff format .
 
-bench-training: setup ## training speed as ratios; last line is JSON
+bench-training: setup ## training speed as ratios: epochs, a whole two-phase run, 1 and 2 workers (wants the machine to itself); last line is JSON
 	@$(PY) -m benchmarks.training
 
 bench-comment: setup ## the last line of FROM=file, a benchmark's output, as a table for a comment

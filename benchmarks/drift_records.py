@@ -22,7 +22,7 @@ from vision.data.synthetic import draw_dataset
 from vision.kinds import answering
 from vision.monitoring.corruptions import CORRUPTIONS, corrupt
 from vision.package import Package, open_package
-from vision.preprocess import decode_opened, open_header, to_input
+from vision.preprocess import decode_opened, open_header, preprocess
 from vision.records import record_line
 from vision.records_read import lines, to_table
 from vision.release import RELEASE, Release
@@ -121,7 +121,7 @@ def _sampling(image: Image.Image) -> int:
 def records(files: Sequence[bytes], package: Package, run) -> pd.DataFrame:
     """The service's own path: decode, measure, answer, write the line; and the reader's back to a table."""
     images = [decode_opened(open_header(data)) for data in files]
-    outputs = run(np.stack([to_input(image, package.spec.input) for image in images]))
+    outputs = run(np.stack([preprocess(data, package.spec.input) for data in files]))
     kind = answering(package.spec.kind)
     answers = kind.answers(outputs, package.spec, [image.size for image in images], top_k=1)
     written = b"".join(

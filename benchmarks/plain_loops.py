@@ -42,7 +42,9 @@ def cached_loop(images: np.ndarray, targets: np.ndarray, spec: InputSpec, config
     return _train(batches, int(targets.max()) + 1, len(images), config, bf16)
 
 
-class _Files(torch.utils.data.Dataset):
+class JpegFiles(torch.utils.data.Dataset):
+    """Decoded by PIL each time that it is asked for."""
+
     def __init__(self, files: list[Path], targets: np.ndarray, transform: transforms.Compose) -> None:
         self.files, self.targets, self.transform = files, targets, transform
 
@@ -54,9 +56,9 @@ class _Files(torch.utils.data.Dataset):
             return self.transform(image.convert("RGB")), int(self.targets[index])
 
 
-def decoding_loop(files: list[Path], targets: np.ndarray, spec: InputSpec, config: TrainingConfig) -> Speed:
-    """The earlier systems' way: PIL decodes each JPEG each epoch, torchvision transforms, float32, loader workers."""
-    transform = transforms.Compose(
+def augmenting(spec: InputSpec) -> transforms.Compose:
+    """The quickstart's augmentation, in torchvision's transforms of single PIL images."""
+    return transforms.Compose(
         [
             transforms.RandomResizedCrop(spec.side_px, scale=(0.6, 1.0)),
             transforms.RandomHorizontalFlip(),
@@ -66,8 +68,12 @@ def decoding_loop(files: list[Path], targets: np.ndarray, spec: InputSpec, confi
             transforms.Normalize(MEAN, STD),
         ]
     )
+
+
+def decoding_loop(files: list[Path], targets: np.ndarray, spec: InputSpec, config: TrainingConfig) -> Speed:
+    """The earlier systems' way: PIL decodes each JPEG each epoch, torchvision transforms, float32, loader workers."""
     loader = torch.utils.data.DataLoader(
-        _Files(files, targets, transform), batch_size=config.batch_size, shuffle=True, num_workers=2
+        JpegFiles(files, targets, augmenting(spec)), batch_size=config.batch_size, shuffle=True, num_workers=2
     )
     return _train(lambda: iter(loader), int(targets.max()) + 1, len(files), config, bf16=False)
 
@@ -78,7 +84,7 @@ def _train(batches, classes: int, images: int, config: TrainingConfig, bf16: boo
     model = models.resnet18(num_classes=classes).train().to(memory_format=layout)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=config.optimizer.weight_decay)
     for _ in range(2):
-        wall, cpu = time.perf_counter(), _cpu_seconds()
+        wall, cpu = time.perf_counter(), cpu_seconds()
         for planes, labels in batches():
             with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
                 logits = model(planes.contiguous(memory_format=layout))
@@ -87,11 +93,11 @@ def _train(batches, classes: int, images: int, config: TrainingConfig, bf16: boo
             loss.backward()
             nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm or 1e9)
             optimizer.step()
-        wall, cpu = time.perf_counter() - wall, _cpu_seconds() - cpu
+        wall, cpu = time.perf_counter() - wall, cpu_seconds() - cpu
     return Speed(images / wall, cpu / images)
 
 
-def _cpu_seconds() -> float:
+def cpu_seconds() -> float:
     """Of this process and of its children that have ended (the loader's workers end with their epoch)."""
     import resource
 

@@ -14,8 +14,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from benchmarks.pretraining_page import summary, write_page
 from configs.load import load_system, settings
 from configs.schema import SystemConfig, config_sha
@@ -28,7 +26,6 @@ SIMCLR = {"batch_size": 128, "crop_scale": [0.2, 1.0], "color_strength": 0.5, "b
 """Milder than the paper's ImageNet: on small images without blur and with half the jitter, as it has them for CIFAR-10 (appendix
 B.9); and views that are large enough to show a lesion. Chosen before anything was measured.
 """
-LEVEL = 0.95
 
 
 @dataclass(frozen=True)
@@ -151,7 +148,7 @@ def both_arms(asked: Asked, seed: int, share: float, backbone: Path) -> dict[str
     random = config.model_copy(update={"model": config.model.model_copy(update={"weights": "random"})})
     scratch, scratch_rows = arm("scratch", random, asked, None)
     simclr, simclr_rows = arm("simclr", config, asked, backbone)
-    low, high = gain_interval(simclr_rows, scratch_rows, labels_of(asked))
+    low, high = _gain(simclr_rows, scratch_rows, labels_of(asked))
     gain = simclr["macro_f1"] - scratch["macro_f1"]
     return {"scratch": scratch, "simclr": simclr, "gain": gain, "gain_low": low, "gain_high": high}
 
@@ -195,10 +192,11 @@ def _judged(model: Any, job: Any, cache: Any) -> tuple[dict[str, float], Any]:
     return found.metrics, found.rows
 
 
-def gain_interval(rows: Any, before: Any, labels: tuple[str, ...]) -> tuple[float, float]:
-    """95 % interval of the difference in macro-F1; both arms on the same resampled families."""
-    from vision.evaluation.metrics import class_numbers, scores
-    from vision.evaluation.resampling import bootstrap_difference, family_confusions
+def _gain(rows: Any, before: Any, labels: tuple[str, ...]) -> tuple[float, float]:
+    """Interval of the difference in macro-F1; both arms on the same resampled families."""
+    from benchmarks.gain import gain_interval
+    from vision.evaluation.metrics import class_numbers
+    from vision.evaluation.resampling import family_confusions
 
     counts = [
         family_confusions(
@@ -206,8 +204,7 @@ def gain_interval(rows: Any, before: Any, labels: tuple[str, ...]) -> tuple[floa
         )
         for part in (rows, before)
     ]
-    gains = bootstrap_difference(*counts, len(labels), lambda confusions: scores(confusions)["macro_f1"], 2000)
-    return tuple(np.quantile(gains, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]).tolist())
+    return gain_interval(*counts, len(labels), "macro_f1")
 
 
 def _key(config: SystemConfig) -> str:

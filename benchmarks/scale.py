@@ -41,7 +41,11 @@ PREDICTIONS = (
 )  # fmt: skip
 RECORDS = (
     Line("workers", "replicas * replica_cores", "workers, each with a log file a day and a sync a second"),
-    Line("described_share", "min(1, features_per_s * workers / mean_per_s)", "share of the answers that have image features"),
+    Line(
+        "described_share",
+        "min(1, 1000 * features_share * workers / describe_cpu_ms / mean_per_s)",
+        "share of the answers that have image features",
+    ),
     Line(
         "record_bytes",
         "described_share * record_described_bytes + (1 - described_share) * record_plain_bytes",

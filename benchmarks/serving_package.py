@@ -26,7 +26,7 @@ HELD_BACK, HELD_BACK_FROM = 1200, 10_000
 """Images that the INT8 graph is judged on, and the first one's seed: none of them was trained on. So many that one image is
 less than what a class may lose, and that the gate can prove it: it asks for 299 of each class without a loss."""
 
-LINEAGE = {"data": "benchmark", "held_back": HELD_BACK}
+LINEAGE = {"data": "benchmark", "held_back": HELD_BACK, "decoder": INPUT.decoder}
 
 
 def bench_state(arch: str, root: Path, images: list[bytes], labels: list[str]) -> Package:

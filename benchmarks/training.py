@@ -3,8 +3,21 @@
 ray_vs_plain          images/s of the Ray path (after its first epoch) / a plain loop at equal precision and cache
 ray_vs_decoding       the same / a float32 loop that decodes JPEGs each epoch
 cpu_...               CPU-seconds an image, peer / ours (above 1: ours needs less)
+two_workers_vs_one    `training.workers` 2 / 1 on this machine's cores: images/s (above 1: two are faster), CPU-seconds an image
+                      (below 1: two need less), and both figures of each
 feature_rows_per_s    manifest rows that one core makes a second
 flow_overhead_share   share of train_model's wall time on the quickstart that is not stage work
+
+A whole two-phase run (benchmarks.training_runs says what counts), the same images, backbone, epochs, batches, augmentation:
+
+two_phase_speedup     wall seconds of the earlier systems' loop / ours, as the systems are set: augmentation each epoch, so
+                      no cached features
+two_phase_speedup_epochs  the same without ours' start, end, image cache and checkpoints: what a longer run comes near to
+two_phase_cpu_ratio   CPU-seconds of the whole run, the same way; ours with all of Ray's processes
+two_phase_accuracy_ours, _plain   mean over the runs, on the same test images
+two_phase_accuracy_gain, _low, _high   ours - plain, with its 95 % interval over the images; `_high` below 0: no equal accuracy
+two_phase_..._features   ours with `training.cache_features: true`, which the systems leave off
+two_phase_wall_s, _epochs_s, _cpu_s   medians of each
 """
 
 import argparse
@@ -20,11 +33,11 @@ from pathlib import Path
 import pandas as pd
 
 from benchmarks.plain_loops import Speed, cached_loop, decoding_loop
+from benchmarks.training_runs import two_phase
 from configs.load import load_system
 from tasks.cluster.session import ensure_ray
 from tasks.environment import prepare
 
-IMAGES_PER_CLASS = 120
 EPOCHS = 3
 
 
@@ -32,18 +45,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3, help="interleaved rounds; medians are reported")
     parser.add_argument("--no-flow", action="store_true", help="leave out the flow on the quickstart (some minutes)")
+    parser.add_argument("--images", type=int, default=120, help="drawn images of a class to train and validate on")
+    parser.add_argument("--runs", type=int, default=2, help="interleaved two-phase runs; 0 leaves them out")
+    parser.add_argument("--epochs", type=int, nargs=2, default=(5, 6), help="of the two phases")
     asked = parser.parse_args()
     prepare()
     with tempfile.TemporaryDirectory(prefix="visionops-bench-") as folder:
         work = Path(folder)
-        config, rows_per_s = make_data(work)
+        config, rows_per_s = make_data(work, asked.images)
         result = {"feature_rows_per_s": round(rows_per_s, 1), **loops(work, config, asked.rounds)}
+        if asked.runs:
+            result |= two_phase(work, asked.images, tuple(asked.epochs), asked.runs)
         if not asked.no_flow:
             result["flow_overhead_share"] = flow_overhead(work)
     print(json.dumps(result))
 
 
-def make_data(work: Path):
+def make_data(work: Path, images: int):
     """Drawn leaves, manifest, splits and cache in `work`; the config, and feature rows a second of one core."""
     from vision.data.cache import create_cache, fill_cache
     from vision.data.manifest import describe_files, list_images
@@ -52,7 +70,7 @@ def make_data(work: Path):
 
     one_stage = [{"name": "bench", "epochs": EPOCHS, "trainable": "all", "lr": 1e-3}]
     changes = {
-        "data.source.images_per_class": IMAGES_PER_CLASS,
+        "data.source.images_per_class": images,
         "data.split": {"train": 0.9, "val": 0.05, "test": 0.05},
         "training.stages": one_stage,
         "training.stages_from_scratch": one_stage,
@@ -83,7 +101,8 @@ def loops(work: Path, config, rounds: int) -> dict[str, float]:
     labels = tuple(sorted(rows["label"].unique()))
     targets, images = learning(config.kind).targets(rows, labels), cache.images[train]
     files = [work / "data" / path for path in rows["path"]]
-    found: dict[str, list[Speed]] = {"ray": [], "plain": [], "decoding": []}
+    found: dict[str, list[Speed]] = {"ray": [], "plain": [], "decoding": [], "two_workers": []}
+    two_workers = config.model_copy(update={"training": config.training.model_copy(update={"workers": 2})})
     startups = []
     for number in range(rounds):
         speed, startup, bf16 = ray_path(work / f"round{number}", work / "cache", config, labels)
@@ -91,6 +110,7 @@ def loops(work: Path, config, rounds: int) -> dict[str, float]:
         startups.append(startup)
         found["plain"].append(cached_loop(images, targets, config.input, config.training, bf16))
         found["decoding"].append(decoding_loop(files, targets, config.input, config.training))
+        found["two_workers"].append(ray_path(work / f"two{number}", work / "cache", two_workers, labels)[0])
         print(f"round {number + 1}: " + show({name: speeds[-1] for name, speeds in found.items()}), flush=True)
     return ratios(found) | {"ray_startup_s": round(statistics.median(startups), 1)}
 
@@ -123,7 +143,18 @@ def ratios(found: dict[str, list[Speed]]) -> dict[str, float]:
         result[f"cpu_{peer}_vs_ray"] = round(
             statistics.median(b.cpu_s_per_image / a.cpu_s_per_image for a, b in pairs), 3
         )
-    return result
+    return result | {"two_workers_vs_one": workers_ratio(found["two_workers"], found["ray"])}
+
+
+def workers_ratio(two: list[Speed], one: list[Speed]) -> dict[str, float]:
+    """Medians over the rounds: of the ratios within each, and of each side's own figures."""
+    figures = {}
+    for what in ("images_per_s", "cpu_s_per_image"):
+        pairs = [(getattr(a, what), getattr(b, what)) for a, b in zip(two, one, strict=True)]
+        figures[what] = round(statistics.median(a / b for a, b in pairs), 3)
+        for side, values in zip(("two", "one"), zip(*pairs, strict=True), strict=True):
+            figures[f"{what}_{side}"] = round(statistics.median(values), 4)
+    return figures
 
 
 def show(speeds: dict[str, Speed]) -> str:

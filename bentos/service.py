@@ -1,5 +1,6 @@
 """The BentoML service: `bentoml serve` in the project's root, or a built bento. Loads no torch, mlflow or ray."""
 
+from pathlib import Path
 from typing import Any
 
 import bentoml
@@ -9,15 +10,18 @@ from bentos.access.gate import has_lock
 from bentos.access.guard import Guard, open_rules
 from bentos.batching.lane import open_lane
 from bentos.books import Books
+from bentos.connections.server import stand_in
 from bentos.engine import ready_engine
 from bentos.http.app import attach, create_app, explain, predict
 from bentos.http.feedback import feedback
 from bentos.http.full import FullHouse
 from bentos.http.shortcut import Ahead, Shortcut
+from bentos.limits.rate import host_folder
 from bentos.metrics.meter import Timed
 from bentos.predictor import Predictor
 from bentos.releasing.source import find_served, find_serving, release_files, state_folder
 from bentos.resources import spare_collector, worker_count
+from configs.paths import StatePaths
 from configs.serving import ServingConfig
 from vision.errors import ClearError
 
@@ -40,20 +44,29 @@ def planned() -> dict[str, Any]:
     return {"workers": workers, "traffic": {"timeout": longest_s + SPARE_S}}
 
 
+def host_place() -> Path:
+    """Where the workers of this service on this host tell each other what they have."""
+    return host_folder(StatePaths(state_folder()).system(app.state.predictor.lane.served.system))
+
+
 def guarded(service: bentoml.Service) -> bentoml.Service:
     """Keys, rates, limits and headers stand before BentoML's own endpoints too; what they refuse is timed as well."""
-    service.add_asgi_middleware(Ahead, paths=BOUNDED, turn_away=FullHouse(app))
+    stand_in(PLANNED["workers"], host_place, FullHouse(app))
+    service.add_asgi_middleware(Ahead, paths=BOUNDED)
     service.add_asgi_middleware(Timed)
     service.add_asgi_middleware(Guard, holder=app)
     service.add_asgi_middleware(Shortcut, own=app, endpoints=FREQUENT)
     return service
 
 
+PLANNED = planned()
+
+
 # Loopback unless `--host` says otherwise (BentoML's own default is every interface); then `check` wants keys.
 @guarded
 @bentoml.asgi_app(app, path="/")
 @bentoml.service(
-    **planned(),
+    **PLANNED,
     metrics={"enabled": False},
     http={"host": "127.0.0.1"},
     # Our metrics and records tell more. A span for each request costs as much as the whole of our own HTTP layer: who

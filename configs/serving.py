@@ -30,9 +30,9 @@ class ServingConfig(Section):
     """Inference threads of one worker; 0: the cores shared out among the workers."""
     decode_threads: Annotated[int, Field(ge=1, le=64)] = 2
     """Threads of one worker that decode; large images have threads of their own."""
-    features_per_s: Annotated[float, Field(ge=0)] = 25.0
-    """Images that one worker describes for its records in a second; beyond that records have no features (null).
-    Describing a 256 px image costs as much as a small network's answer; drift needs hundreds of rows, not all."""
+    features_share: Annotated[float, Field(ge=0, le=1)] = 0.01
+    """The part of a core's time in which one worker describes images for its records; beyond that records have no
+    features (null). Describing an image costs as much as a small network's answer; drift needs hundreds of rows, not all."""
     request_timeout_s: Annotated[float, Field(gt=0, le=600)] = 30.0
     """From a request's whole body (see `access.body_timeout_s`) to its answer; a later one is 503."""
     max_images: Annotated[int, Field(ge=1, le=256)] = 16

@@ -93,8 +93,7 @@ def _scans(data: bytes) -> int:
 def decode(data: bytes, max_megapixels: float = 50.0, draft_px: int | None = None) -> Image.Image:
     """RGB, upright by EXIF, first frame, transparency over white, 16 bits scaled to 8.
 
-    `draft_px` lets the JPEG decoder halve a large photo while each side keeps that many pixels (faster; moves pixels by
-    about 0.5 of 255, so `preprocess` does without).
+    `draft_px` lets the JPEG decoder halve a large photo while each side keeps that many pixels (`InputSpec.draft_px`).
 
     Raises `ImageError`, and nothing else, for any bytes.
     """
@@ -126,7 +125,7 @@ def exif_orientation(image: Image.Image) -> int:
 
 
 def upright_size(header: Image.Image) -> tuple[int, int]:
-    """(width, height) that the image will have once it is decoded. header: as `open_header` gives it."""
+    """(width, height) that the whole image will have once it is decoded. header: as `open_header` gives it."""
     return header.size[::-1] if exif_orientation(header) >= FIRST_ON_ITS_SIDE else header.size
 
 
@@ -161,7 +160,7 @@ def input_box(size_px: tuple[int, int], spec: InputSpec) -> tuple[float, float, 
 
 def preprocess(data: bytes, spec: InputSpec, max_megapixels: float = 50.0) -> np.ndarray:
     """File bytes -> uint8 [S, S, 3]. Raises `ImageError`."""
-    return to_input(decode(data, max_megapixels), spec)
+    return to_input(decode(data, max_megapixels, spec.draft_px), spec)
 
 
 def _begins_like_an_image(data: bytes) -> bool:

@@ -19,7 +19,7 @@ from vision.export.runtime import onnx_run
 from vision.kinds import answering
 from vision.kinds.base import Answering
 from vision.package import Package
-from vision.preprocess import decode, to_input
+from vision.preprocess import decode, preprocess
 from vision.settings import Section
 
 ROUNDING = 1e-3
@@ -60,7 +60,8 @@ class Replay(Section):
 def replay(record: Mapping[str, Any], data: bytes, package: Package, inbox: Path, max_megapixels: float) -> Replay:
     """data: bytes of an image file. inbox: of the system, which may hold the image. Raises `ImageError` for no image."""
     image = decode(data, max_megapixels)
-    outputs = onnx_run(package.folder / "model.onnx", threads=1)(to_input(image, package.spec.input)[np.newaxis])
+    pixels = preprocess(data, package.spec.input, max_megapixels)
+    outputs = onnx_run(package.folder / "model.onnx", threads=1)(pixels[np.newaxis])
     kind, precision = answering(package.spec.kind), record.get("precision") or UNNAMED
     now = kind.answers(outputs, package.spec, [image.size], top_k=len(package.spec.labels))[0]
     same, why = _same_image(record, data, measure_image(image, data), inbox)

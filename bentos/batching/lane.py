@@ -16,7 +16,7 @@ from bentos.releasing.source import Served
 from configs.serving import ServingConfig
 from vision.export.runtime import onnx_run
 from vision.kinds import answering
-from vision.preprocess import decode, to_input
+from vision.preprocess import decode, preprocess
 
 CHAMPION, CANARY, SHADOW = "champion", "canary", "shadow"
 CLOSE_S = 10.0
@@ -75,7 +75,7 @@ class Lane:
     def explain(self, data: bytes) -> bytes:
         """A PNG of the photograph with where its answer comes from. Blocks. Raises `ImageError`."""
         image = decode(data, self.served.serving.max_megapixels)
-        found = self._explain(to_input(image, self.spec.input)[np.newaxis])
+        found = self._explain(preprocess(data, self.spec.input, self.served.serving.max_megapixels)[np.newaxis])
         drawn = io.BytesIO()
         Image.fromarray(self.kind.overlay(image, found, self.spec, EXPLAIN_SIDE_PX)).save(drawn, "PNG")
         return drawn.getvalue()

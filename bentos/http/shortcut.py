@@ -10,16 +10,14 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 Endpoint = Callable[[Request], Awaitable[Response]]
-TurnAway = Callable[[Scope, Send], Awaitable[bool]]
-"""Answers a request for which there is no room, and says whether it did."""
 
 
 class Ahead:
     """The outermost of our layers. From the start of the app on it stands before BentoML's own layers as well: requests
     for `paths` never enter them, all others do. What is behind bounds the time of those requests itself."""
 
-    def __init__(self, app: ASGIApp, paths: Collection[str], turn_away: TurnAway) -> None:
-        self._app, self._paths, self._turn_away = app, frozenset(paths), turn_away
+    def __init__(self, app: ASGIApp, paths: Collection[str]) -> None:
+        self._app, self._paths = app, frozenset(paths)
         self._behind = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -34,10 +32,8 @@ class Ahead:
             self._behind, outer.middleware_stack = stack, self._choose
 
     async def _choose(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] not in self._paths:
-            await self._behind(scope, receive, send)
-        elif not await self._turn_away(scope, send):
-            await self._app(scope, receive, send)
+        bounded = scope["type"] == "http" and scope["path"] in self._paths
+        await (self._app if bounded else self._behind)(scope, receive, send)
 
 
 class Shortcut:

@@ -8,6 +8,7 @@ finds the ring. `bentos.limits.sweep` takes rings away again.
 """
 
 import bisect
+import ctypes
 import fcntl
 import hashlib
 import logging
@@ -32,6 +33,9 @@ OPEN_RINGS = 256
 """Rings that one process keeps mapped, each with a file handle (1024 is a common limit); the longest unused is closed."""
 NUMBER_BYTES = 8
 POLICY = SlidingWindowLog()
+_flock = ctypes.PyDLL(None).flock
+"""As `fcntl.flock`, and keeps the interpreter's lock: who lets that go here has the file's lock while he waits to get it back
+from the engine's thread, and the other workers wait with him."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,13 +111,14 @@ class RateLimiter:
 
     def take(self, client: str, limit: int) -> Spent:
         """client: who is counted; only its hash reaches the disk."""
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        if _flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB) != 0:
+            fcntl.flock(self._lock, fcntl.LOCK_EX)
         try:
             # Read inside the lock: times in a ring never go back.
             now_ms = self._clock_ms()
             return self._ring(client, limit, now_ms).take(now_ms)
         finally:
-            fcntl.flock(self._lock, fcntl.LOCK_UN)
+            _flock(self._lock, fcntl.LOCK_UN)
 
     def close(self) -> None:
         for ring in self._rings.values():

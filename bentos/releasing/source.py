@@ -20,6 +20,9 @@ from vision.package import Card, Package, open_package
 from vision.release import RELEASE, Release, ReleasedModel, read_release
 
 BENTO_PACKAGE = "package"
+GONE = {"features_per_s"}
+"""Settings of older packages that have no meaning any more (`features_share` came in its place). In the environment or in a
+system's YAML they are a mistake, and said so."""
 CONFIG = "config.yaml"
 
 
@@ -135,7 +138,8 @@ def released(release_file: Path) -> Release:
 def _serving(config: dict[str, Any], path: Path, package_sha: str) -> ServingConfig:
     """The environment over what was measured on this device over the package's own. Only this section: a package of
     last year must be servable though training's settings have changed since."""
-    own, here = config.get("serving", {}), environment_overrides().get("serving", {})
+    own = {name: value for name, value in config.get("serving", {}).items() if name not in GONE}
+    here = environment_overrides().get("serving", {})
     profile = read_profile(state_folder(), device_name(cores()), package_sha)
     measured = profile.serving if profile and _measured_engine(profile, {**own, **here}) else {}
     layers = [Layer("environment", here), Layer("profile", measured), Layer(str(path), own)]

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from configs.tuning import TuningConfig, Value, overridden
+from tasks.cluster.resources import threads_for
 from tasks.cluster.worker import STATE, load_state
 from tasks.training.record import numbers
 from tasks.training.start import START, TrainJob, build_model, loaders_of, plan_of
@@ -52,7 +53,7 @@ class TrialSettings:
 def run_trial(values: dict[str, Value], settings: TrialSettings) -> None:
     """Reports each epoch with a checkpoint, and goes on from the last one. Settings under which the loss is lost end
     quietly: that is what there was to learn of them."""
-    torch.set_num_threads(settings.tuning.cpus_per_trial)
+    torch.set_num_threads(threads_for(settings.tuning.cpus_per_trial))
     job, plan = settings.plan(values)
     set_seed(plan.config.seed)
     device = "cuda" if settings.gpus else "cpu"

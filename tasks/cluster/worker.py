@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from tasks.cluster.resources import threads_for
 from tasks.training.start import START, TrainJob, build_model, loaders_of, plan_of
 from vision.errors import UserError
 from vision.models.network import load_model
@@ -25,7 +26,7 @@ USER_ERROR = "user_error.json"
 
 @dataclass(frozen=True)
 class WorkerSettings:
-    """folder: the stage's. weights: what start.safetensors holds. threads: of torch in each worker."""
+    """folder: the stage's. weights: what start.safetensors holds. threads: of torch in each worker, at most."""
 
     job: TrainJob
     folder: Path
@@ -40,7 +41,7 @@ def work(settings: WorkerSettings) -> None:
     """
     from ray.train.torch import get_device
 
-    torch.set_num_threads(settings.threads)
+    torch.set_num_threads(threads_for(settings.threads))
     set_seed(settings.job.config.training.seed)
     team, state = current_team(), last_state()
     model = load_model(build_model(settings.job), settings.folder / START).to(get_device())

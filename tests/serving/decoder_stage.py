@@ -14,8 +14,8 @@ UNSAMPLED = 0
 class Stage:
     """A decoder and a batcher that work together as a predictor has them."""
 
-    def __init__(self, run=None, features_per_s: float = UNSAMPLED, beside: bool = False, places: int = 48) -> None:
-        self.decoder = Decoder(1, 50, places, features_per_s, beside)
+    def __init__(self, run=None, features_share: float = UNSAMPLED, beside: bool = False, places: int = 48) -> None:
+        self.decoder = Decoder(1, 50, places, features_share, beside)
         self.batcher = Batcher(run or (lambda images: {"sum": images.sum((1, 2, 3))}), 16, 100)
 
     async def ask(self, data: bytes):

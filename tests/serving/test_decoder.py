@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 import bentos.batching.decoder
-from bentos.batching.decoder import ENGINE_BYTES, LARGE_PIXELS, Sampler
+from bentos.batching.decoder import ENGINE_BYTES, LARGE_PIXELS
 from tests.serving.batcher_stage import PATIENCE_S, Engine
 from tests.serving.decoder_stage import INPUT, Stage, asked_together, play
 from vision.preprocess import ImageError, open_header, preprocess
@@ -92,7 +92,7 @@ def test_where_a_core_is_spare_images_are_decoded_beside_the_engine(threads, dra
 
 
 def test_an_image_that_is_described_is_decoded_beside_the_engine(threads, draw):
-    [(decoded, _, _)] = play(Stage(features_per_s=25), asked_together(draw("moss", 1)))
+    [(decoded, _, _)] = play(Stage(features_share=0.01), asked_together(draw("moss", 1)))
     assert threads == ["decode_0"]
     assert not math.isnan(decoded.features["brightness"])
 
@@ -227,18 +227,11 @@ def test_huge_images_cannot_take_all_places(huge, draw):
     assert math.prod(found[0][0].size_px) > LARGE_PIXELS
 
 
-def test_the_sampler_says_yes_so_often_a_second_and_no_more():
-    for per_s, wanted in ((0, 0), (1, 1), (50, 50)):
-        sampler = Sampler(per_s)
-        assert wanted <= sum(sampler.take() for _ in range(1000)) <= wanted + 5
-    assert not math.isnan(Sampler(0.5)._free)
-
-
 def test_bad_images_do_not_use_up_what_good_ones_are_described_with(draw):
     async def scene(stage: Stage):
         bad = await asyncio.gather(*(stage.ask(b"no image") for _ in range(50)), return_exceptions=True)
         return bad, await stage.ask(draw("moss", 1))
 
-    bad, (decoded, _, _) = play(Stage(features_per_s=1), scene)
+    bad, (decoded, _, _) = play(Stage(features_share=0.0001), scene)
     assert all(isinstance(item, ImageError) for item in bad)
     assert not math.isnan(decoded.features["brightness"])

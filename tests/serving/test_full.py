@@ -9,7 +9,8 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 from bentos.batching.batcher import Overloaded
-from bentos.http.full import CLOSE_ONE_IN, READ_BYTES, FullHouse
+from bentos.connections.server import Refusal
+from bentos.http.full import READ_BYTES, FullHouse
 from bentos.http.problems import Refused, answer_error, answer_fault
 from bentos.http.shortcut import Ahead, Shortcut
 
@@ -32,21 +33,22 @@ def answered(app, scope) -> tuple[int, dict[str, str], bytes]:
     return sent[0]["status"], {name.decode(): value.decode() for name, value in sent[0]["headers"]}, sent[1]["body"]
 
 
-def turned_away(wait_s: float | None, scope: dict, origins: tuple[str, ...] = (), times: int = 1) -> list:
+def house(wait_s: float | None, origins: tuple[str, ...] = ()) -> FullHouse:
     state = SimpleNamespace(
         predictor=SimpleNamespace(full_for_s=lambda: wait_s), rules=SimpleNamespace(cors_origins=origins)
     )
-    house = FullHouse(SimpleNamespace(state=state))
+    return FullHouse(SimpleNamespace(state=state))
 
-    async def app(scope, receive, send) -> None:
-        await house(scope, send)
 
-    return [answered(app, scope) for _ in range(times)]
+def read(refusal: Refusal) -> tuple[dict[str, str], bytes]:
+    lines, _, body = refusal.rest.partition(b"\r\n\r\n")
+    return dict(line.decode().split(": ", 1) for line in lines.split(b"\r\n")), body
 
 
 def test_a_full_service_says_so_in_the_form_and_with_the_headers_of_every_answer():
-    [(status, headers, body)] = turned_away(2.1, asked())
-    assert status == 429 and headers["retry-after"] == "3" and b'"got"' in body
+    refusal = house(2.1)(asked(), lambda: False)
+    headers, body = read(refusal)
+    assert refusal.status == 429 and headers["retry-after"] == "3" and b'"got"' in body
     assert headers["content-length"] == str(len(body)) and headers["x-content-type-options"] == "nosniff"
     assert "strict-transport-security" not in headers
 
@@ -62,22 +64,23 @@ def test_a_full_service_says_so_in_the_form_and_with_the_headers_of_every_answer
     ids=["there is room", "another path", "another method", "a page of elsewhere, which needs more headers"],
 )
 def test_all_others_go_on(wait_s, scope, origins):
-    assert turned_away(wait_s, scope, origins) == [(0, {}, b"")]
+    assert house(wait_s, origins)(scope, lambda: False) is None
 
 
 @pytest.mark.parametrize(
-    ("length", "closed"), [(1000, 2), (READ_BYTES + 1, 2 * CLOSE_ONE_IN), (None, 2 * CLOSE_ONE_IN)]
+    ("length", "crowded", "closes"),
+    [(1000, False, False), (1000, True, True), (READ_BYTES + 1, False, True), (None, False, True)],
+    ids=["short", "another worker has fewer", "long", "not announced"],
 )
-def test_a_connection_is_closed_now_and_then_and_always_when_its_body_is_long(length, closed):
-    found = turned_away(1.0, asked(length=length), times=2 * CLOSE_ONE_IN)
-    assert sum(headers.get("connection") == "close" for _, headers, _ in found) == closed
+def test_a_connection_lasts_unless_another_worker_has_fewer_or_its_body_is_long(length, crowded, closes):
+    refusal = house(1.0)(asked(length=length), lambda: crowded)
+    assert refusal.closes is closes and ("connection" in read(refusal)[0]) is closes
 
 
 def test_who_waits_to_send_its_body_is_not_waited_for():
     scope = asked()
     scope["headers"].append((b"expect", b"100-continue"))
-    found = turned_away(1.0, scope, times=2 * CLOSE_ONE_IN)
-    assert all(headers["connection"] == "close" for _, headers, _ in found)
+    assert house(1.0)(scope, lambda: False).closes
 
 
 def test_paths_that_are_named_go_before_the_outer_layers_and_no_others():
@@ -94,11 +97,8 @@ def test_paths_that_are_named_go_before_the_outer_layers_and_no_others():
             met.append("outer")
             await self._app(scope, receive, send)
 
-    async def never(scope, send) -> bool:
-        return False
-
     app = Starlette()
-    app.middleware_stack = Outer(Ahead(inner, ("/predict",), never))
+    app.middleware_stack = Outer(Ahead(inner, ("/predict",)))
     for _ in range(2):
         asyncio.run(app({"type": "lifespan"}, None, None))
     met.clear()

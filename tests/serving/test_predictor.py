@@ -78,7 +78,7 @@ def test_the_record_is_there_before_the_answer_and_holds_what_was_answered(serve
 
 def test_an_answer_whose_image_was_not_described_still_has_its_record(served, engine, draw):
     recorder = Recorder()
-    quiet = replace(served, serving=served.serving.model_copy(update={"features_per_s": 0.0}))
+    quiet = replace(served, serving=served.serving.model_copy(update={"features_share": 0.0}))
 
     async def scene(predictor):
         return await predictor.predict(draw("moss", 4), Asked())

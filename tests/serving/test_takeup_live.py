@@ -3,6 +3,8 @@
 import dataclasses
 import os
 import signal
+import socket
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -10,6 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.serving.connections_stage import packets
 from vision.export.assemble import assemble_package
 from vision.records_read import lines, log_files
 from vision.release import ReleasedModel, read_release, write_release
@@ -123,3 +126,20 @@ def test_a_killed_server_loses_no_record_of_what_it_answered(live, draw):
             time.sleep(0.2)
     else:
         raise AssertionError("the workers did not come back")
+
+
+def test_bentoml_runs_our_server_so_that_its_workers_meet(live):
+    """It starts whatever `uvicorn.Server` names once the service is loaded; another release of it may not."""
+    rates = Path(tempfile.gettempdir()) / f"visionops-{os.getuid()}-rate"
+    assert len(list(rates.glob(f"*/workers-{live.pid}-mail*"))) == 2
+
+
+def test_an_answer_of_the_service_leaves_in_one_piece(live):
+    """Under BentoML's own logging and layers too, with which it could fall back to uvicorn's two, and nobody would see it."""
+    host, port = live.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=10) as connection:
+        for _ in range(20):
+            connection.sendall(b"GET /health HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n")
+            head, _, body = connection.recv(65536).partition(b"\r\n\r\n")
+            assert b"content-length: %d" % len(body) in head and body.endswith(b"}")
+        assert packets(connection) == 20

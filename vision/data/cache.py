@@ -61,7 +61,7 @@ def fill_cache(folder: Path, root: Path, start: int, stop: int) -> None:
             data = (root / path).read_bytes()
             if hashlib.sha256(data).hexdigest() != sha256:
                 raise OSError("it has other bytes")
-            images[index] = to_cache(decode(data, max_megapixels=math.inf), spec)  # its size was accepted then
+            images[index] = to_cache(decode(data, math.inf, spec.draft_px), spec)  # its size was accepted then
         except (ImageError, OSError) as error:
             if getattr(error, "errno", None) not in (None, errno.ENOENT):
                 raise  # the machine's fault, and none of the file

@@ -102,7 +102,9 @@ def readme(package: Package, proofs: list[Proof], notes: Mapping[str, str]) -> s
         table=table,
         left_out=f"\n{left_out}\n" if left_out else "",
         side=spec.input.side_px,
-        steps=_steps(spec),
+        decoding=_decoding(spec),
+        steps=_geometry(spec),
+        load=_load(spec),
         outputs=", ".join(f"`{name}`" for name in spec.outputs),
         how=how,
         code=code,
@@ -111,7 +113,23 @@ def readme(package: Package, proofs: list[Proof], notes: Mapping[str, str]) -> s
     )
 
 
-def _steps(spec: Spec) -> str:
+def _decoding(spec: Spec) -> str:
+    draft = spec.input.draft_px
+    return "" if draft is None else f"with a JPEG's sides halved while each keeps {draft} px, "
+
+
+def _load(spec: Spec) -> str:
+    draft = spec.input.draft_px
+    if draft is None:
+        return "image = photo"
+    return (
+        'opened = Image.open("photo.jpg")\n'
+        f"opened.draft(None, ({draft}, {draft}))\n"
+        'image = ImageOps.exif_transpose(opened).convert("RGB")'
+    )
+
+
+def _geometry(spec: Spec) -> str:
     if spec.input.crop == "squash":
         return f"resize to {spec.input.side_px} x {spec.input.side_px} px (bilinear, antialiased)"
     size = spec.input.resize_px
@@ -136,14 +154,15 @@ PAGE = """# {arch}, package {sha}
 Differences are those of the golden images (`golden/`: files, the model's inputs, the trained network's outputs); latency is one
 image with one thread or all that the runtime takes, on the machine that wrote this.{left_out}
 
-Input: `images`, uint8 [N, {side}, {side}, 3], RGB. Decode, turn by EXIF, {steps}. Normalisation is in the graph.
+Input: `images`, uint8 [N, {side}, {side}, 3], RGB. Decode, {decoding}turn by EXIF, {steps}. Normalisation is in the graph.
 Outputs: {outputs}. {how} Check your own preprocessing with `golden/`: it must give `inputs.npy` of the files beside it, up to 1 of 255.
 
 ```python
 import numpy as np, onnxruntime
 from PIL import Image, ImageOps
 
-image = photo = ImageOps.exif_transpose(Image.open("photo.jpg")).convert("RGB")
+photo = ImageOps.exif_transpose(Image.open("photo.jpg")).convert("RGB")
+{load}
 {resize}
 session = onnxruntime.InferenceSession("model.onnx")  # or model.int8.onnx
 {code}

@@ -43,7 +43,7 @@ def openvino_run(path: Path, precision: str = "auto", threads: int = 0) -> tuple
         request = getattr(own, "request", None)
         if request is None:
             request = own.request = compiled.create_infer_request()
-        outputs = request.infer([np.ascontiguousarray(images)], share_inputs=True)
+        outputs = request.infer(np.ascontiguousarray(images), share_inputs=True)
         return dict(zip(names, outputs.values(), strict=True))
 
     return run, found

@@ -13,6 +13,7 @@ Architecture = Literal[Classifier, Detector]
 DETECTORS: tuple[str, ...] = get_args(Detector)
 
 Scale = Annotated[float, Field(gt=0, le=1)]
+Aspect = Annotated[float, Field(gt=1, le=20)]
 
 
 class MemoryConfig(Section):
@@ -57,6 +58,9 @@ class ModelConfig(Section):
 
     anchor_scales: tuple[Scale, Scale] = (0.2, 0.95)
     """Of detectors: sides of the smallest and largest anchors, as shares of the image's; boxes far from any are not learnt."""
+    anchor_aspects: Annotated[tuple[Aspect, ...], Field(min_length=1)] | None = None
+    """The longer side of anchors over the shorter; of each there is one that lies and one that stands, beside the squares.
+    None: 2, and of SSDLite 3 as well. Thin things, such as scratches, need more: what no anchor overlaps by half is hardly learnt."""
     finest_stride: Literal[8, 16] = 16
     """Of SSDLite's first map, in pixels of the input. 8 finds small things, for a third more work; anchors then double from map
     to map. RetinaNet's is 8 always."""

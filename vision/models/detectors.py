@@ -17,17 +17,15 @@ from torchvision.models.detection.ssdlite import SSDLiteFeatureExtractorMobileNe
 from torchvision.ops.feature_pyramid_network import FeaturePyramidNetwork, LastLevelMaxPool
 
 from vision.models.config import ModelConfig
-from vision.models.factory import ARCHITECTURES, Backbone
+from vision.models.factory import ARCHITECTURES, NORM_MOMENTUM, Backbone
 
 CANDIDATES = 256
 """That leave the network for each image, by the score of their best class; a hundred are ever answered with."""
 CODER_WEIGHTS = (10.0, 10.0, 5.0, 5.0)
 """What a step of one means: a tenth of an anchor's side for its centre, e^(1/5) for its side."""
 MOST_GROWTH = math.log(1000 / 16)
-MOMENTUM = 0.1
-"""Of batch normalisation: torchvision's 0.03 and 0.01 lag behind the weights of a training of some hundred steps."""
 PYRAMID_CHANNELS, PYRAMID_GROUPS, PYRAMID_LEVELS = 96, 8, 4
-ASPECTS = (0.5, 1.0, 2.0)
+SSD_ASPECTS, PYRAMID_ASPECTS = (2.0, 3.0), (2.0,)
 
 Maps = Callable[[Backbone, Tensor], list[Tensor]]
 
@@ -104,15 +102,11 @@ def build_detector(config: ModelConfig, classes: int, side_px: int) -> Detector:
     """Random weights, of torch's present random state."""
     arch = ARCHITECTURES[config.arch].of if config.weights == "imagenet" else config.arch
     backbone = Backbone(arch)
-    detector = BUILDERS[config.arch](backbone, config, classes, side_px)
-    for layer in detector.modules():
-        if isinstance(layer, nn.BatchNorm2d):
-            layer.momentum = MOMENTUM
-    return detector
+    return BUILDERS[config.arch](backbone, config, classes, side_px)
 
 
 def _ssdlite(backbone: Backbone, config: ModelConfig, classes: int, side_px: int) -> Detector:
-    norm = partial(nn.BatchNorm2d, eps=0.001, momentum=MOMENTUM)
+    norm = partial(nn.BatchNorm2d, eps=0.001, momentum=NORM_MOMENTUM)
     extra = SSDLiteFeatureExtractorMobileNet(backbone.features, _strided(backbone)[-1], norm).extra
     tapped = FINER[config.finest_stride]
     maps = _probed(backbone, tapped, side_px)
@@ -129,10 +123,11 @@ def _ssdlite(backbone: Backbone, config: ModelConfig, classes: int, side_px: int
 def _ssd_anchors(config: ModelConfig, levels: int) -> DefaultBoxGenerator:
     """Scales by torchvision's even steps; with the finer map, which is no part of SSDLite, they double as the strides do."""
     smallest, largest = config.anchor_scales
+    aspects = [list(config.anchor_aspects or SSD_ASPECTS)] * levels
     if config.finest_stride == 16:
-        return DefaultBoxGenerator([[2, 3]] * levels, min_ratio=smallest, max_ratio=largest)
+        return DefaultBoxGenerator(aspects, min_ratio=smallest, max_ratio=largest)
     scales = [min(smallest * 2**level, largest) for level in range(levels)]
-    return DefaultBoxGenerator([[2, 3]] * levels, scales=[*scales, 1.0])
+    return DefaultBoxGenerator(aspects, scales=[*scales, 1.0])
 
 
 def _retinanet(backbone: Backbone, config: ModelConfig, classes: int, side_px: int) -> Detector:
@@ -143,7 +138,9 @@ def _retinanet(backbone: Backbone, config: ModelConfig, classes: int, side_px: i
     sizes = tuple(
         tuple(smallest * growth ** (level + step / 3) for step in range(3)) for level in range(PYRAMID_LEVELS)
     )
-    generator = AnchorGenerator(sizes, (ASPECTS,) * PYRAMID_LEVELS)
+    aspects = config.anchor_aspects or PYRAMID_ASPECTS
+    ratios = (*(1 / aspect for aspect in reversed(aspects)), 1.0, *aspects)
+    generator = AnchorGenerator(sizes, (ratios,) * PYRAMID_LEVELS)
     norm = partial(nn.GroupNorm, PYRAMID_GROUPS)
     predictions = RetinaNetHead(PYRAMID_CHANNELS, generator.num_anchors_per_location()[0], classes, norm_layer=norm)
     with torch.no_grad():

@@ -17,7 +17,7 @@ from vision.errors import UserError
 from vision.export.golden import TOLERANCES, Run, check_golden
 from vision.kinds import answering
 from vision.package import INT8_MODEL, Package
-from vision.preprocess import ImageError, decode, to_input
+from vision.preprocess import ImageError, decode_opened, open_header, to_input, upright_size
 from vision.scoring.inputs import Read
 
 BATCH_IMAGES = 16
@@ -119,10 +119,11 @@ class Scorer:
     def _input(self, data: bytes, spec) -> tuple[np.ndarray | None, tuple[int, int] | None, str | None]:
         """(model's input, size of the upright image, None), or (None, None, what is wrong)."""
         try:
-            image = decode(data, self.max_megapixels)
+            header = open_header(data, self.max_megapixels)
+            size_px = upright_size(header)
+            return to_input(decode_opened(header, spec.draft_px), spec), size_px, None
         except ImageError as error:
             return None, None, str(error)
-        return to_input(image, spec), image.size, None
 
 
 def _row(name: str, data: bytes | None, answer: dict | None, error: str | None, kind: str) -> dict[str, Any]:

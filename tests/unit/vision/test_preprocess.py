@@ -12,7 +12,18 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from vision.package import InputSpec
-from vision.preprocess import ImageError, centre_crop, decode, exif_orientation, preprocess, to_cache, to_input
+from vision.preprocess import (
+    ImageError,
+    centre_crop,
+    decode,
+    decode_opened,
+    exif_orientation,
+    open_header,
+    preprocess,
+    to_cache,
+    to_input,
+    upright_size,
+)  # fmt: skip
 
 SIZES = [(256, 256), (257, 131), (131, 257), (64, 63), (63, 64), (33, 500), (500, 33), (97, 97), (40, 41), (640, 360)]
 SPECS = [(24, 32), (31, 32), (32, 32), (17, 64), (30, 33), (33, 64), (31, 65), (32, 34)]
@@ -47,7 +58,7 @@ def test_geometry_is_torchvisions_resize_and_center_crop(size, side_px, resize_p
 def test_the_cache_route_is_bit_identical_to_preprocess(width, height, resize_px, data):
     spec = InputSpec(side_px=data.draw(st.integers(16, resize_px)), resize_px=resize_px)
     raw = encoded(picture(width, height), "JPEG")
-    cached = to_cache(decode(raw), spec)
+    cached = to_cache(decode(raw, draft_px=spec.draft_px), spec)
     assert cached.shape == (resize_px, resize_px, 3)
     assert np.array_equal(centre_crop(cached[None], spec)[0], preprocess(raw, spec))
 
@@ -180,9 +191,23 @@ def test_damaged_files_raise_nothing_but_image_error(form, data):
         decode(bytes(raw))
 
 
-def test_a_drafted_photo_differs_little_and_keeps_the_pixels_asked_for():
+def test_a_large_photo_is_halved_while_twice_the_pixels_are_left_and_differs_little():
     raw = encoded(picture(1600, 1200), "JPEG", quality=92)
-    drafted = decode(raw, draft_px=512)
-    assert drafted.size == (800, 600)
-    spec = InputSpec(side_px=224, resize_px=256)
-    assert np.abs(to_input(drafted, spec).astype(int) - preprocess(raw, spec)).mean() < 1.5
+    whole, drafted = (InputSpec(side_px=224, resize_px=256, decoder=name) for name in ("pil", "pil_draft"))
+    assert whole.draft_px is None and decode(raw, draft_px=drafted.draft_px).size == (800, 600)
+    moved = np.abs(preprocess(raw, drafted).astype(int) - preprocess(raw, whole))
+    assert 0 < moved.mean() < 1.5
+    small = encoded(picture(1022, 1023), "JPEG", quality=92)
+    assert np.array_equal(preprocess(small, drafted), preprocess(small, whole)), "halved it would have too few pixels"
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6])
+def test_the_upright_size_is_that_of_the_whole_photo_whatever_was_decoded(orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    raw = encoded(picture(1600, 1200), "JPEG", exif=exif.tobytes())
+    header = open_header(raw)
+    size_px = upright_size(header)
+    assert size_px == ((1200, 1600) if orientation == 6 else (1600, 1200)) == decode(raw).size
+    drafted = decode_opened(header, InputSpec(side_px=224, resize_px=256).draft_px)
+    assert tuple(2 * side for side in drafted.size) == size_px

@@ -143,11 +143,11 @@ def test_a_record_is_found_by_its_id_among_many(tmp_path, sealed):
 
 
 def spread(minutes: int, each: int) -> list[str]:
-    """UUIDv7s over many minutes that end now."""
-    now_ms, made = time.time_ns() // 1_000_000, []
+    """UUIDv7s over many minutes of one day, so that a run past midnight has them in one folder too."""
+    noon_ms, made = (day_number() * 24 + 12) * 3_600_000, []
     for minute in range(minutes):
         for number in range(each):
-            stamp = now_ms - (minutes - minute) * 60_000 + number
+            stamp = noon_ms - (minutes - minute) * 60_000 + number
             text = f"{stamp:012x}7{number:03x}8{os.urandom(7).hex()}0"[:32]
             made.append(f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:32]}")
     return made

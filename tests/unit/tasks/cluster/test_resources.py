@@ -2,6 +2,7 @@
 
 import pytest
 
+from tasks.cluster import resources
 from tasks.cluster.resources import even_share, failed, waited_in_vain
 
 
@@ -30,3 +31,8 @@ def test_only_a_start_without_room_counts_as_waiting_in_vain():
 
     assert waited_in_vain(ControllerError(WorkerGroupStartupTimeoutError(2)))
     assert not waited_in_vain(ControllerError(WorkerGroupStartupFailedError("died")))
+
+
+def test_a_worker_takes_no_more_threads_than_cores_that_it_may_run_on(monkeypatch):
+    monkeypatch.setattr(resources.os, "sched_getaffinity", lambda pid: {3}, raising=False)
+    assert (resources.threads_for(2), resources.threads_for(1)) == (1, 1)

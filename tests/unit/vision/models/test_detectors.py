@@ -4,7 +4,8 @@ from torch import nn
 from torchvision.ops import box_iou
 
 from vision.models.config import DETECTORS, ModelConfig
-from vision.models.detectors import CANDIDATES, MOMENTUM, build_detector, centred
+from vision.models.detectors import CANDIDATES, build_detector, centred
+from vision.models.factory import NORM_MOMENTUM
 from vision.training.box_loss import detection_loss
 from vision.training.simclr import SimClr
 
@@ -61,6 +62,17 @@ def test_a_finer_map_has_four_times_the_places_with_small_anchors():
     assert small[1] >= 4 * small[0]
 
 
+@pytest.mark.parametrize("arch", DETECTORS)
+def test_anchors_are_as_thin_as_asked_for_and_lie_as_well_as_stand(arch):
+    built = build_detector(ModelConfig(arch=arch, anchor_scales=(0.1, 0.5), anchor_aspects=(2, 6)), 2, 128)
+    side = centred(built.anchors)[1]
+    aspects = side[:, 0] / side[:, 1]
+    for wanted in (1 / 6, 1 / 2, 1, 2, 6):
+        assert (aspects / wanted - 1).abs().min() < 0.02
+    # RetinaNet's are whole pixels
+    assert aspects.min() > 1 / 8 and aspects.max() < 8
+
+
 def test_the_backbone_is_the_one_that_pre_training_makes(detector):
     config = ModelConfig(arch=detector.backbone.arch)
     pretrained = SimClr(0.5, None, 16).network(config, (), seed=1)
@@ -70,7 +82,7 @@ def test_the_backbone_is_the_one_that_pre_training_makes(detector):
 
 def test_statistics_of_batch_normalisation_follow_a_short_training(detector):
     layers = [layer for layer in detector.modules() if isinstance(layer, nn.BatchNorm2d)]
-    assert layers and {layer.momentum for layer in layers} == {MOMENTUM}
+    assert layers and {layer.momentum for layer in layers} == {NORM_MOMENTUM}
 
 
 def target(*boxes):
