@@ -97,7 +97,7 @@ def test_a_worker_that_hangs_is_passed_over(workers):
         found = [ask_soon(connection) for connection in connections]
         assert found.count(str(workers.processes[1].pid)) >= 28, "ten lie in its mailbox, as in any queue of its own"
         start_s = time.monotonic()
-        assert [ask_soon(workers.connect()) for _ in range(10)].count(None) == 0 and time.monotonic() - start_s < 1
+        assert [ask_soon(workers.connect()) for _ in range(10)].count(None) == 0 and time.monotonic() - start_s < 4
     finally:
         os.kill(hangs.pid, signal.SIGCONT)
 

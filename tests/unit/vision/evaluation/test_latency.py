@@ -10,12 +10,12 @@ def test_latency_counts_the_runs_after_the_warm_up_only():
 
     def run(images):
         sizes.append(len(images))
-        time.sleep(0.05 if len(sizes) <= 3 else 0.001)
+        time.sleep(0.3 if len(sizes) <= 3 else 0.001)
 
     found = profile_latency(run, np.zeros((5, 8, 8, 3), np.uint8), runs=10, warmup_runs=3)
     assert sizes.count(1) == 13
     assert {8, 32} <= set(sizes)
-    assert 1 <= found["latency_p50_ms"] <= found["latency_p95_ms"] < 45
+    assert 1 <= found["latency_p50_ms"] <= found["latency_p95_ms"] < 290
     assert found["latency_cpu_ms"] < found["latency_p50_ms"]  # it sleeps
     assert found["batch32_images_per_s"] == 1000 * 32 / found["batch32_p50_ms"]
 
