@@ -27,7 +27,7 @@ export PREFECT_HOME := $(abspath $(STATE))/prefect
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit faults lint tools types workflows audit sbom smoke evidence promote rollout bench-comment format train explore compare cross-validate evaluate monitor release rollback loop serve image encrypt decrypt up down status dashboard keys trace queue blast history replay deploy lock tune-serving bench-serving bench-serving-boxes soak bench-training bench-pretraining bench-size bench-scale bench-scoring bench-drift clean score export convert bench-gradcam
+.PHONY: help setup demo test test-unit faults lint tools types workflows audit sbom smoke evidence promote rollout bench-comment format train explore compare cross-validate evaluate monitor release rollback loop serve image encrypt decrypt up down status dashboard keys trace queue blast history replay deploy lock tune-serving bench-serving bench-serving-boxes soak bench-training bench-training-boxes bench-pretraining bench-size bench-scale bench-scoring bench-drift clean score export convert bench-gradcam
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -181,6 +181,9 @@ format: setup ## ruff, mending
 
 bench-training: setup ## training speed as ratios: epochs, a whole two-phase run, 1 and 2 workers (wants the machine to itself); last line is JSON
 	@$(PY) -m benchmarks.training
+
+bench-training-boxes: setup ## training a detector beside torchvision's own loop, as ratios (wants the machine to itself); last line is JSON
+	@$(PY) -m benchmarks.training_boxes
 
 bench-comment: setup ## the last line of FROM=file, a benchmark's output, as a table for a comment
 	@$(PY) -m benchmarks.comment '$(FROM)'

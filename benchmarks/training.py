@@ -62,12 +62,7 @@ def main() -> None:
 
 
 def make_data(work: Path, images: int):
-    """Drawn leaves, manifest, splits and cache in `work`; the config, and feature rows a second of one core."""
-    from vision.data.cache import create_cache, fill_cache
-    from vision.data.manifest import describe_files, list_images
-    from vision.data.sources import materialise
-    from vision.data.splits import assign
-
+    """Drawn leaves, laid out in `work`; the config, and feature rows a second of one core."""
     one_stage = [{"name": "bench", "epochs": EPOCHS, "trainable": "all", "lr": 1e-3}]
     changes = {
         "data.source.images_per_class": images,
@@ -77,6 +72,16 @@ def make_data(work: Path, images: int):
         "training.early_stop_epochs": None,
     }
     config = load_system("quickstart", changes)
+    return config, lay_out(work, config)
+
+
+def lay_out(work: Path, config) -> float:
+    """Data, manifest, splits and cache in `work`; manifest rows a second of one core."""
+    from vision.data.cache import create_cache, fill_cache
+    from vision.data.manifest import describe_files, list_images
+    from vision.data.sources import materialise
+    from vision.data.splits import assign
+
     materialise(config.data, work / "data", None)
     start = time.process_time()
     manifest = describe_files(work / "data", list_images(work / "data"))
@@ -84,7 +89,7 @@ def make_data(work: Path, images: int):
     splits = assign(manifest, config.data.split, None)
     create_cache(work / "cache", splits, config.input)
     fill_cache(work / "cache", work / "data", 0, int(splits["split"].notna().sum()))
-    return config, rows_per_s
+    return rows_per_s
 
 
 def loops(work: Path, config, rounds: int) -> dict[str, float]:
@@ -112,7 +117,8 @@ def loops(work: Path, config, rounds: int) -> dict[str, float]:
         found["decoding"].append(decoding_loop(files, targets, config.input, config.training))
         found["two_workers"].append(ray_path(work / f"two{number}", work / "cache", two_workers, labels)[0])
         print(f"round {number + 1}: " + show({name: speeds[-1] for name, speeds in found.items()}), flush=True)
-    return ratios(found) | {"ray_startup_s": round(statistics.median(startups), 1)}
+    two = {"two_workers_vs_one": workers_ratio(found["two_workers"], found["ray"])}
+    return ratios(found, ("plain", "decoding")) | two | {"ray_startup_s": round(statistics.median(startups), 1)}
 
 
 def ray_path(folder: Path, cache: Path, config, labels) -> tuple[Speed, float, bool]:
@@ -134,16 +140,16 @@ def ray_path(folder: Path, cache: Path, config, labels) -> tuple[Speed, float, b
     return Speed(float(history["images_per_s"].median()), cpu), startup, report.precision.chosen == "bf16"
 
 
-def ratios(found: dict[str, list[Speed]]) -> dict[str, float]:
-    """Medians over the rounds of the ratios within each round."""
+def ratios(found: dict[str, list[Speed]], peers: tuple[str, ...]) -> dict[str, float]:
+    """Medians over the rounds of the ratios within each round, of `ray` to each peer."""
     result = {}
-    for peer in ("plain", "decoding"):
+    for peer in peers:
         pairs = list(zip(found["ray"], found[peer], strict=True))
         result[f"ray_vs_{peer}"] = round(statistics.median(a.images_per_s / b.images_per_s for a, b in pairs), 3)
         result[f"cpu_{peer}_vs_ray"] = round(
             statistics.median(b.cpu_s_per_image / a.cpu_s_per_image for a, b in pairs), 3
         )
-    return result | {"two_workers_vs_one": workers_ratio(found["two_workers"], found["ray"])}
+    return result
 
 
 def workers_ratio(two: list[Speed], one: list[Speed]) -> dict[str, float]:
