@@ -47,7 +47,10 @@ def test_a_revoked_key_ends_within_a_second(service, fault):
         """From both workers: sixteen connections of their own."""
         end_s = time.monotonic() + within_s
         while time.monotonic() < end_s:
-            with httpx.Client(base_url=service.url, timeout=20, trust_env=False) as client, ThreadPoolExecutor(16) as pool:
+            with (
+                httpx.Client(base_url=service.url, timeout=20, trust_env=False) as client,
+                ThreadPoolExecutor(16) as pool,
+            ):
                 asked = [pool.submit(client.post, "/predict", headers=headers, files=files) for _ in range(16)]
                 seen = Counter(answer.result().status_code for answer in asked)
             if set(seen) == {status}:

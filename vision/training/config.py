@@ -30,6 +30,9 @@ class StageConfig(Section):
         return self
 
 
+Beta = Annotated[float, Field(ge=0, lt=1)]
+
+
 class AugmentStep(Section):
     """One step of `training.augment`, by torchvision's name in snake case, with torchvision's own arguments."""
 
@@ -44,6 +47,9 @@ class OptimizerConfig(Section):
     name: Literal["adamw", "sgd"] = "adamw"
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    betas: tuple[Beta, Beta] = (0.9, 0.999)
+    """Of AdamW: how much of the old mean, and of the old mean square, of the gradients stays at a step. In a run of a few thousand
+    steps a second of 0.99 follows them sooner."""
 
 
 class TrainingConfig(Section):

@@ -13,7 +13,7 @@ from vision.package import InputSpec
 from vision.preprocess import centre_crop
 from vision.training.config import StageConfig, TrainingConfig
 from vision.training.loaders import Loaders, SplitData, in_order
-from vision.training.precision import Precision
+from vision.training.precision import MEMORY_FORMAT, Precision
 from vision.training.team import Team
 
 
@@ -31,12 +31,12 @@ class Pixels:
         """images uint8 [b, R, R, 3] -> normalised float [views b, 3, S, S], and where its pixels came from."""
         views, moves = zip(*(self.augment.moving(images, generator) for _ in range(self.views)), strict=True)
         planes = self.normalise.planes(views[0] if len(views) == 1 else torch.cat(views))
-        return planes.contiguous(memory_format=self.precision.memory_format), moves[0]
+        return planes.contiguous(memory_format=MEMORY_FORMAT), moves[0]
 
     def judging(self, images: Tensor) -> Tensor:
         """The centre crops, which are what will be served."""
         planes = self.normalise(centre_crop(images, self.spec).to(self.precision.device))
-        return planes.contiguous(memory_format=self.precision.memory_format)
+        return planes.contiguous(memory_format=MEMORY_FORMAT)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from vision.models.network import ServedModel
 from vision.training.epoch import EpochRun, Plan, train_epoch, validate
 from vision.training.finish import FINISH, finished
 from vision.training.loaders import Loaders
-from vision.training.precision import Precision, PrecisionReport, choose_precision
+from vision.training.precision import MEMORY_FORMAT, Precision, PrecisionReport, choose_precision
 from vision.training.seeds import derived_seed
 from vision.training.stages import build_optimizer
 from vision.training.state import Progress
@@ -66,7 +66,7 @@ def fit(
         report = progress.precision or _agreed_precision(model, plan, device, team)
         progress.precision = report
         precision = Precision(report.chosen, device)
-        model.network.to(memory_format=precision.memory_format)
+        model.network.to(memory_format=MEMORY_FORMAT)
         while progress.stage < len(plan.stages):
             _run_stage(EpochRun(model, loaders, plan, team, precision), progress, on_epoch, resume)
             progress.next_stage()
