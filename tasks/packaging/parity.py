@@ -30,7 +30,7 @@ def check_runtimes(run: Run, trained: Trained, reference: Callable, model: Path,
     wanted = all_outputs(reference, images, kind)
     rows = [input_row(*_golden(run, trained, golden), run.config.input)]
     rows.append(parity_row("ONNX Runtime, float32", wanted, onnx_run(model), images, kind, TOLERANCES["float32"]))
-    for name, other, precision in _openvino(model):
+    for name, other, precision in _openvino(model, run.config.serving.precision):
         rows.append(parity_row(name, wanted, other, images, kind, TOLERANCES[precision]))
     verdict = parity_verdict(rows, spread_warnings(wanted, kind))
     return {"parity": verdict.model_dump(mode="json"), "parity_rows": [row.model_dump(mode="json") for row in rows]}
@@ -63,13 +63,14 @@ def _golden(run: Run, trained: Trained, golden: list[str]) -> tuple[list[bytes],
     return [(run.dataset_folder / path).read_bytes() for path in golden], trained.crops("test")[positions]
 
 
-def _openvino(model: Path) -> list[tuple[str, Callable, str]]:
-    """(what, function, precision): float32, and what this processor is fastest in; none where it isn't installed."""
+def _openvino(model: Path, asked: str) -> list[tuple[str, Callable, str]]:
+    """(what, function, precision): float32, and what this processor is fastest in unless the system asks to be served in float32;
+    none where it isn't installed."""
     if find_spec("openvino") is None:
         return []
     from vision.export.runtime_openvino import openvino_run
 
-    found = [openvino_run(model, precision) for precision in ("float32", "auto")]
+    found = [openvino_run(model, precision) for precision in ("float32", "float32" if asked == "float32" else "auto")]
     named = [(f"OpenVINO, {precision}", other, precision) for other, precision in found]
     return named if found[0][1] != found[1][1] else named[:1]
 

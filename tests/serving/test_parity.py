@@ -8,8 +8,10 @@ import pandas as pd
 import pytest
 from onnx import numpy_helper
 
+from configs.serving import ServingConfig
 from tasks.packaging import parity as task
 from tasks.packaging.parity import check_runtimes, parity_table
+from vision.export import runtime_openvino
 from vision.export.golden import golden_files
 from vision.export.parity import all_outputs, input_row, parity_row
 from vision.export.runtime import onnx_run, torch_run
@@ -26,7 +28,7 @@ def stage(made, draw, tmp_path):
     for number, path in enumerate(PATHS):
         (tmp_path / path).write_bytes(draw(labels[number % 3], 900 + number))
     crops = np.stack([preprocess((tmp_path / path).read_bytes(), spec.input) for path in PATHS])
-    config = SimpleNamespace(kind="classify", input=spec.input)
+    config = SimpleNamespace(kind="classify", input=spec.input, serving=ServingConfig())
     trained = SimpleNamespace(crops=lambda split: crops, rows=lambda split: pd.DataFrame({"path": PATHS}))
     return SimpleNamespace(config=config, dataset_folder=tmp_path), trained
 
@@ -96,6 +98,20 @@ def test_the_page_shows_each_runtime_its_tolerance_and_the_bento(stage, made):
     assert table.rows[-2][2:] == ("0.031 of recall", "–", "–", "left out")
     assert table.rows[-1][0] == "the bento, over HTTP"
     assert all(len(row) == len(table.columns) for row in table.rows)
+
+
+def test_a_system_that_is_served_in_float32_is_held_to_nothing_else(stage, made, monkeypatch):
+    def fastest_in_bfloat16(model, precision):
+        return onnx_run(model), "bfloat16" if precision == "auto" else precision
+
+    monkeypatch.setattr(runtime_openvino, "openvino_run", fastest_in_bfloat16)
+    model = made.package.folder / "model.onnx"
+    assert [row["what"] for row in checked(stage, made, model)["parity_rows"]][2:] == [
+        "OpenVINO, float32",
+        "OpenVINO, auto",
+    ]
+    stage[0].config.serving = ServingConfig(precision="float32")
+    assert [row["what"] for row in checked(stage, made, model)["parity_rows"]][2:] == ["OpenVINO, float32"]
 
 
 def test_without_openvino_the_other_runtimes_are_held_alone(stage, made, monkeypatch):
