@@ -10,7 +10,7 @@ from expectations.contract import check_contract
 from flows.command import AGAINST, DONE, MISTAKE, guarded
 from tests.box_folders import picture, write_coco, write_yolo
 from vision.data.annotations import read_annotations
-from vision.data.config import DataConfig, SplitConfig
+from vision.data.config import DataConfig
 from vision.data.manifest import describe_files, list_images
 from vision.data.sources import materialise
 from vision.data.splits import assign
@@ -57,9 +57,13 @@ def refused(folder, capsys, kind="coco"):
 def judged(folder, tmp_path):
     """What the contract says of the folder, and the splits table that it was asked about."""
     made, out = take(folder)
-    pairs = {"contract.min_images_per_class": 5, "contract.split_share_tolerance": 0.2, "contract.min_box_side_px": 2}
-    config = load_system("quickstart_defects", pairs)
-    splits = assign(describe_files(out, list_images(out)), SplitConfig(train=0.5, val=0.25, test=0.25))
+    contract = {
+        "contract.min_images_per_class": 5,
+        "contract.split_share_tolerance": 0.2,
+        "contract.min_box_side_px": 2,
+    }
+    config = load_system("quickstart_defects", contract | {"data.split": {"train": 0.6, "val": 0.2, "test": 0.2}})
+    splits = assign(describe_files(out, list_images(out)), config.data.split)
     return check_contract(splits, config, made.labels, tmp_path / "docs").verdict, splits
 
 
