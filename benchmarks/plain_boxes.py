@@ -50,9 +50,11 @@ class AnnotatedFiles(torch.utils.data.Dataset):
 def boxes_loop(files: AnnotatedFiles, config: TrainingConfig, epochs: int) -> Speed:
     """SSDLite320-MobileNetV3-Large from random weights, in float32. epochs: two or more; the first warms up and is not counted, of
     the others it is the median."""
+    # Its BatchNorm can't train on a last batch of one.
     loader = torch.utils.data.DataLoader(
-        files, batch_size=config.batch_size, shuffle=True, num_workers=LOADER_WORKERS, collate_fn=_listed
+        files, config.batch_size, shuffle=True, num_workers=LOADER_WORKERS, collate_fn=_listed, drop_last=True
     )
+    images_seen = len(loader) * config.batch_size
     model = detection.ssdlite320_mobilenet_v3_large(
         weights=None, weights_backbone=None, num_classes=len(files.numbers) + 1
     ).train()
@@ -67,7 +69,7 @@ def boxes_loop(files: AnnotatedFiles, config: TrainingConfig, epochs: int) -> Sp
             nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm or 1e9)
             optimizer.step()
         wall, cpu = time.perf_counter() - wall, cpu_seconds() - cpu
-        found.append((len(files) / wall, cpu / len(files)))
+        found.append((images_seen / wall, cpu / images_seen))
     return Speed(*(statistics.median(values) for values in zip(*found[1:], strict=True)))
 
 
