@@ -70,9 +70,10 @@ def _openvino(model: Path, asked: str) -> list[tuple[str, Callable, str]]:
         return []
     from vision.export.runtime_openvino import openvino_run
 
-    found = [openvino_run(model, precision) for precision in ("float32", "float32" if asked == "float32" else "auto")]
+    wanted = ("float32",) if asked == "float32" else ("float32", "auto")
+    found = [openvino_run(model, precision) for precision in wanted]
     named = [(f"OpenVINO, {precision}", other, precision) for other, precision in found]
-    return named if found[0][1] != found[1][1] else named[:1]
+    return named if found[-1][1] != "float32" else named[:1]
 
 
 def _number(value: float | None) -> str:

@@ -8,6 +8,7 @@ from vision.settings import Section
 
 Positive = Annotated[float, Field(gt=0)]
 Probability = Annotated[float, Field(ge=0, le=1)]
+Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
 class StageConfig(Section):
@@ -28,9 +29,6 @@ class StageConfig(Section):
         if self.trainable == "head" and self.backbone_lr is not None:
             raise ValueError(f"backbone_lr = {self.backbone_lr:g} has nothing to train while `trainable` is head")
         return self
-
-
-Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
 class AugmentStep(Section):

@@ -16,8 +16,8 @@ PROBE_STEPS = 3
 HOPELESS = 3.0
 """A first step this many times slower than float32's settles it: CPUs without bf16 units may emulate it at a crawl."""
 MEMORY_FORMAT = torch.channels_last
-"""Of networks and images in training. On two cores a step in float32 takes a tenth less of ResNet-18 and a third less of
-MobileNetV3; bf16 and fp16 gain more."""
+"""Of networks and images in training, in every precision. On two cores a step in float32 takes a tenth to a fifth less of a ResNet,
+and a third less of MobileNetV3 (docs/detectors.md)."""
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
