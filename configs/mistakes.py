@@ -66,8 +66,9 @@ def _sentence(
         names = node.get("enum", [])
         return f"{_place(path, layers)}: unknown name {_dotted(path)}", f"{nearest(key, names)}{_words(node, schema)}"
     if kind in ("union_tag_invalid", "union_tag_not_found"):
-        tags = list(node["discriminator"]["mapping"])
-        field, tag = (*path, node["discriminator"]["propertyName"]), detail.get("ctx", {}).get("tag")
+        union = _discriminator(node)
+        tags = list(union["mapping"])
+        field, tag = (*path, union["propertyName"]), detail.get("ctx", {}).get("tag")
         if tag is None:
             return f"{_file(layers)}: {_dotted(field)} is missing", f"one of {', '.join(tags)}"
         return f"{_place(field, layers)}: {_dotted(field)} = {tag!r}", f"{nearest(tag, tags)}one of {', '.join(tags)}"
@@ -86,8 +87,8 @@ def _walk(schema: Mapping[str, Any], loc: tuple[str | int, ...]) -> tuple[tuple[
     node: Mapping[str, Any] = schema
     for part in loc:
         node = _resolved(node, schema)
-        if part in node.get("discriminator", {}).get("mapping", {}):
-            node = {"$ref": node["discriminator"]["mapping"][part]}
+        if (member := _member(node, part)) is not None:
+            node = member
         elif part == "[key]":
             node = node.get("propertyNames", {}) if "propertyNames" in node else {"type": "string"}
         else:
@@ -104,6 +105,17 @@ def _walk(schema: Mapping[str, Any], loc: tuple[str | int, ...]) -> tuple[tuple[
             elif any("properties" in branch for branch in branches) and part == loc[-1]:
                 path.append(part)
     return tuple(path), _resolved(node, schema)
+
+
+def _member(node: Mapping[str, Any], part: str | int) -> Mapping[str, Any] | None:
+    """The member that `part` names of a union that goes by a field such as `type`."""
+    member = _discriminator(node).get("mapping", {}).get(part)
+    return {"$ref": member} if member else None
+
+
+def _discriminator(node: Mapping[str, Any]) -> Mapping[str, Any]:
+    """By which field a union goes (`propertyName`, `mapping`), also one that may be null; empty for what is none."""
+    return next((b["discriminator"] for b in [node, *node.get("anyOf", [])] if "discriminator" in b), {})
 
 
 def _child(node: Mapping[str, Any], part: str | int) -> Mapping[str, Any] | None:
@@ -131,7 +143,8 @@ def _words(node: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
     if "properties" in node:
         return f"keys among {', '.join(node['properties'])}"
     if "discriminator" in node:
-        return f"keys with a `type` among {', '.join(node['discriminator']['mapping'])}"
+        union = node["discriminator"]
+        return f"keys with a `{union['propertyName']}` among {', '.join(union['mapping'])}"
     words = TYPE_NAMES.get(node.get("type", ""), "a value of the right type")
     if "items" in node:
         words += f" of {_words(node['items'], schema)}"

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from typing import Any
 
 import yaml
 from pydantic import Field, model_validator
@@ -19,7 +20,7 @@ from vision.data.config import DataConfig
 from vision.evaluation.config import EvaluationConfig, GateConfig
 from vision.export.config import ExportConfig
 from vision.kinds import Kind, answering
-from vision.models.config import ModelConfig
+from vision.models.config import PRETRAINED, ModelConfig
 from vision.package import Card, InputSpec
 from vision.settings import Section
 from vision.training.config import TrainingConfig
@@ -39,7 +40,7 @@ class SystemConfig(Section):
     input: InputSpec
     model: ModelConfig = ModelConfig()
     pretraining: PretrainingConfig | None = None
-    """Given exactly when `model.weights` is simclr."""
+    """Given exactly when `model.weights` is made by one; its `method` is by default what `model.weights` says."""
     training: TrainingConfig
     tuning: TuningConfig | None = None
     """Given: a search comes before the training, which takes what it found."""
@@ -73,12 +74,23 @@ class SystemConfig(Section):
             check_space(self.tuning, self.model, self.training)
         return self
 
+    @model_validator(mode="before")
+    @classmethod
+    def pretraining_has_a_method(cls, values: Any) -> Any:
+        section = values.get("pretraining") if isinstance(values, dict) else None
+        if not isinstance(section, dict) or "method" in section:
+            return values
+        model = values.get("model")
+        weights = model.get("weights") if isinstance(model, dict) else None
+        return {**values, "pretraining": {"method": weights if weights in PRETRAINED else PRETRAINED[0], **section}}
+
     @model_validator(mode="after")
     def pretraining_is_what_the_model_starts_from(self):
-        if (self.model.weights == "simclr") != (self.pretraining is not None):
-            section = "none" if self.pretraining is None else "one"
+        method = self.pretraining.method if self.pretraining else None
+        if (self.model.weights if self.model.weights in PRETRAINED else None) != method:
+            section = "none" if method is None else f"one of {method}"
             raise ValueError(
-                "a section `pretraining` goes with model.weights simclr, and with nothing else; "
+                f"a section `pretraining` goes with model.weights {' or '.join(PRETRAINED)}, and with nothing else; "
                 f"got weights {self.model.weights} and {section}"
             )
         views_px = self.pretraining.side_px if self.pretraining else None

@@ -15,6 +15,7 @@ from tasks.run import Run
 from tasks.stage_task import stage_task
 from tasks.stages import StagePlan, StageResult, run_stage
 from vision.errors import UserError
+from vision.evaluation.card import few_families
 from vision.evaluation.report import Part, Picture, RunReport, key_figures, per_class_report, write_report
 from vision.evaluation.undefined import stored
 from vision.kinds.base import Evaluation
@@ -88,7 +89,7 @@ def _page(
         per_class=per_class_report(found.per_class, run.config.evaluation.interval),
         parts=parts,
         pictures=tuple(Picture(path=path, caption=path.stem.replace("_", " ")) for path in pictures),
-        limitations=run.config.evaluation.limitations,
+        limitations=(*few_families(found.metrics), *run.config.evaluation.limitations),
     )
     return write_report(report, folder)
 

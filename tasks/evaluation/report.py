@@ -19,6 +19,7 @@ from tasks.run import Run
 from tasks.stages import StageResult
 from tasks.training.record import flatten
 from tasks.training.trained import Trained, upstream
+from vision.evaluation.card import few_families
 from vision.evaluation.checks import Check
 from vision.evaluation.report import (
     Part,
@@ -108,11 +109,12 @@ def publish(
 
 def _figures(run: Run, trained: Trained, package: StageResult) -> dict[str, Any]:
     asked, per_class = run.config.evaluation, pd.read_csv(trained.evaluation.folder / "per_class.csv")
+    metrics = restored(package.made["metrics"])
     return {
-        "figures": key_figures(restored(package.made["metrics"])),
+        "figures": key_figures(metrics),
         "level": asked.interval,
         "per_class": per_class_report(per_class, asked.interval),
-        "limitations": asked.limitations,
+        "limitations": (*few_families(metrics), *asked.limitations),
     }
 
 

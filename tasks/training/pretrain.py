@@ -1,4 +1,4 @@
-"""SimCLR pre-training on Ray: the backbone that `model.weights: simclr` starts from.
+"""Pre-training on Ray: the backbone that a training with `model.weights: simclr` or `drawn_defects` starts from.
 
 It sees those images of the training split that the kind learns from, and no label. The others would teach the backbone what
 validation and test images look like: no label leaks so, but a score on them would no longer be one on images that the model
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 SOURCE = (
     "vision.training.loop",
-    "vision.training.simclr",
+    "vision.training.pretexts",
     "vision.training.pretraining",
     "vision.training.stages",
     "vision.training.statistics",
@@ -32,6 +32,8 @@ SOURCE = (
 )
 PATIENCE = {"max_failures", "worker_wait_s"}
 """Changes no weights: who raises one after a failure goes on from the last checkpoint."""
+NETWORK = {"arch": True, "stem": True, "normalise": True, "memory": {"layers", "neighbourhood", "local_px"}}
+"""Of `model`: what the pre-trained network is made by."""
 BACKBONE, WHOLE = "backbone.safetensors", "model.safetensors"
 
 
@@ -97,16 +99,14 @@ def pretraining_system(config: "SystemConfig") -> "SystemConfig":
 def pretraining_job(config: "SystemConfig", labels: tuple[str, ...], cache: Path) -> "TrainJob":
     """config: from `pretraining_system`."""
     from tasks.training.start import TrainJob
-    from vision.training.simclr import SimClr
+    from vision.training.pretexts import pretext
 
-    asked = config.pretraining
-    pretext = SimClr(asked.temperature, asked.hidden, asked.size)
-    return TrainJob(config=config, labels=labels, cache=cache, pretext=pretext)
+    return TrainJob(config=config, labels=labels, cache=cache, pretext=pretext(config.pretraining))
 
 
 def _plan(config: "SystemConfig", cache: StageResult) -> StagePlan:
     section = {
-        "network": config.model.model_dump(mode="json", include={"arch", "stem", "normalise"}),
+        "network": config.model.model_dump(mode="json", include=NETWORK),
         "pretraining": config.pretraining.model_dump(mode="json"),
         "training": config.training.model_dump(mode="json", exclude={*PATIENCE, "version"}),
         "side_px": config.input.side_px,

@@ -15,8 +15,8 @@ from vision.models.network import IMAGENET_MEAN, IMAGENET_STD, ServedModel, save
 from vision.models.weights import WeightsReport, load_champion, load_start
 from vision.training.epoch import Plan
 from vision.training.loaders import Loaders, SplitData
+from vision.training.pretexts import Pretext
 from vision.training.seeds import derived_seed
-from vision.training.simclr import VIEWS, SimClr
 from vision.training.stages import stages_for
 from vision.training.statistics import normalisation
 
@@ -36,7 +36,7 @@ class ChampionStart:
 @dataclass(frozen=True)
 class TrainJob:
     """One training. cache: folder with images.npy and rows.parquet. weights_root: folder with weight files by
-    torchvision's names. pretrained: what a pre-training stage made, for `weights: simclr`. champion: what to go on from
+    torchvision's names. pretrained: what a pre-training stage made, where `model.weights` asks for one. champion: what to go on from
     in place of `model.weights`. pretext: the task of a pre-training, in place of the kind's own; it has no validation.
     """
 
@@ -46,10 +46,10 @@ class TrainJob:
     weights_root: Path | None = None
     pretrained: Path | None = None
     champion: ChampionStart | None = None
-    pretext: SimClr | None = None
+    pretext: Pretext | None = None
 
     @property
-    def learning(self) -> Learning | SimClr:
+    def learning(self) -> Learning | Pretext:
         return self.pretext or learning(self.config.kind)
 
 
@@ -94,7 +94,7 @@ def plan_of(job: TrainJob, weights: WeightsReport) -> Plan:
         input=config.input,
         config=config.training,
         stages=stages_for(config.training, weights.origin == "random"),
-        views=VIEWS if job.pretext else 1,
+        views=job.pretext.views if job.pretext else 1,
     )
 
 

@@ -48,11 +48,13 @@ class SystemLike(Protocol):
     training: "TrainingConfig"
 
 
-def check_stages(training: "TrainingConfig") -> None:
-    """For kinds that learn by steps. Raises `ValueError` where there is no stage."""
+def check_steps(config: SystemLike) -> None:
+    """For kinds that learn by steps. Raises `ValueError` where there is no stage, or the start is one for a memory."""
     for field in ("stages", "stages_from_scratch"):
-        if not getattr(training, field):
+        if not getattr(config.training, field):
             raise ValueError(f"training.{field} needs at least one stage, got []")
+    if config.model.weights == "drawn_defects":
+        raise ValueError("model.weights drawn_defects trains what a memory reads (kind anomaly), got another kind")
 
 
 class Answering(Protocol):

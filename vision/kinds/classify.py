@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vision.kinds.base import SystemLike, check_stages
+from vision.kinds.base import SystemLike, check_steps
 from vision.kinds.embeddings import embeddings_agree
 from vision.models.config import CLASSIFIERS
 from vision.package import Spec
@@ -51,7 +51,7 @@ class Classify:
             raise ValueError(
                 f"model.arch = {config.model.arch} is no classifier; kind classify allows {', '.join(CLASSIFIERS)}"
             )
-        check_stages(config.training)
+        check_steps(config)
 
     def told(self, spec: Spec) -> str:
         return (

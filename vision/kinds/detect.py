@@ -7,7 +7,7 @@ import numpy as np
 
 from vision.data.boxes import NORMAL
 from vision.kinds import found_boxes
-from vision.kinds.base import COMMON, SystemLike, check_stages
+from vision.kinds.base import COMMON, SystemLike, check_steps
 from vision.kinds.detect_agree import largest_gap, same_places
 from vision.kinds.detect_boxes import SUPPRESS_AT, Found, find
 from vision.kinds.embeddings import embeddings_agree
@@ -144,7 +144,7 @@ class Detect:
             raise ValueError(
                 f"input.crop = {config.input.crop} cuts boxes off; kind detect allows squash, the whole image"
             )
-        check_stages(config.training)
+        check_steps(config)
         if unmoved := [step.name for step in config.training.augment if step.name not in MOVABLE]:
             raise ValueError(
                 f"training.augment: boxes can't follow {', '.join(unmoved)}; kind detect allows {', '.join(MOVABLE)}"

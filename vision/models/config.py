@@ -11,6 +11,9 @@ Detector = Literal["ssdlite320_mobilenet_v3_large", "retinanet_resnet18_fpn"]
 CLASSIFIERS: tuple[str, ...] = get_args(Classifier)
 Architecture = Literal[Classifier, Detector]
 DETECTORS: tuple[str, ...] = get_args(Detector)
+PretrainedBy = Literal["simclr", "drawn_defects"]
+"""Weights that a stage of the training's own flow makes."""
+PRETRAINED: tuple[str, ...] = get_args(PretrainedBy)
 
 Scale = Annotated[float, Field(gt=0, le=1)]
 Aspect = Annotated[float, Field(gt=1, le=20)]
@@ -43,10 +46,10 @@ class MemoryConfig(Section):
 
 
 class ModelConfig(Section):
-    """`weights`: imagenet (local file or torchvision's download), simclr (a pre-training stage), file, random."""
+    """`weights`: imagenet (local file or torchvision's download), simclr or drawn_defects (a pre-training stage), file, random."""
 
     arch: Architecture = "resnet18"
-    weights: Literal["imagenet", "simclr", "file", "random"] = "random"
+    weights: Literal["imagenet", PretrainedBy, "file", "random"] = "random"
     file: str | None = None
     head: Literal["linear", "mlp"] = "linear"
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0

@@ -5,7 +5,7 @@ to fewer numbers (Johnson and Lindenstrauss 1984), which carries the distances a
 score is the mean of its hottest patches, without the paper's re-weighting.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +31,7 @@ class PatchMemory(nn.Module):
 
     def __init__(self, backbone: nn.Module, config: MemoryConfig) -> None:
         super().__init__()
+        trim(backbone, config.layers)
         self.backbone, self.config = backbone, config
         self.pooled_channels = channels = self._channels()
         self.register_buffer("mean", torch.zeros(channels))
@@ -85,23 +86,14 @@ class PatchMemory(nn.Module):
         self.memory.copy_(patches[places])
 
     def _maps(self, images: Tensor) -> list[Tensor]:
-        wanted, maps = self.config.layers, []
+        maps = []
         for name, step in steps(self.backbone):
             images = step(images)
-            if name in wanted:
+            if name in self.config.layers:
                 maps.append(images)
-            if len(maps) == len(wanted):
-                break
         return maps
 
     def _channels(self) -> int:
-        known = [name for name, _ in steps(self.backbone)]
-        if strange := [name for name in self.config.layers if name not in known]:
-            raise UserError(
-                f"model.memory.layers: {', '.join(strange)}",
-                f"layers of the backbone: {', '.join(known)}",
-                "correct model.memory.layers",
-            )
         was_training = self.backbone.training
         self.backbone.eval()
         with torch.no_grad():
@@ -117,6 +109,20 @@ def steps(backbone: nn.Module) -> Iterator[tuple[str, nn.Module]]:
             yield from ((f"features.{number}", part) for number, part in child.named_children())
         else:
             yield name, child
+
+
+def trim(backbone: nn.Module, layers: Sequence[str]) -> None:
+    """Drops what comes after the last of `layers`: it would never run. Raises `UserError` for a layer that there is not."""
+    known = [name for name, _ in steps(backbone)]
+    if strange := [name for name in layers if name not in known]:
+        raise UserError(
+            f"model.memory.layers: {', '.join(strange)}",
+            f"layers of the backbone: {', '.join(known)}",
+            "correct model.memory.layers",
+        )
+    for name in known[max(map(known.index, layers)) + 1 :]:
+        parent, _, child = name.rpartition(".")
+        delattr(backbone.get_submodule(parent), child)
 
 
 def nearest(patches: Tensor, memory: Tensor) -> Tensor:

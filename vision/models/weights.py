@@ -10,7 +10,7 @@ import torchvision
 from torch import Tensor, nn
 
 from vision.errors import UserError
-from vision.models.config import ModelConfig
+from vision.models.config import PRETRAINED, ModelConfig, PretrainedBy
 from vision.models.factory import ARCHITECTURES
 from vision.package import sha256_file
 from vision.settings import Section
@@ -23,7 +23,7 @@ DOWNLOAD_TIMEOUT_S = 30
 class WeightsReport(Section):
     """What a training started from; lineage keeps it. `warning` is empty, or says what the user should know."""
 
-    origin: Literal["imagenet", "simclr", "file", "champion", "random"]
+    origin: Literal["imagenet", PretrainedBy, "file", "champion", "random"]
     file: str | None = None
     """Its name; where it lay is no matter of a package that goes to other machines. `sha256` says which one it was."""
     sha256: str | None = None
@@ -79,8 +79,8 @@ def find_start(config: ModelConfig, root: Path | None, pretrained: Path | None =
 def _given_file(config: ModelConfig, root: Path | None, pretrained: Path | None) -> tuple[Path | None, str]:
     if config.weights == "random":
         return None, ""
-    if config.weights == "simclr":
-        return pretrained, "" if pretrained else "no SimCLR pre-training has run: training starts from random weights"
+    if config.weights in PRETRAINED:
+        return pretrained, "" if pretrained else "no pre-training has run: training starts from random weights"
     path = Path(config.file)
     if not path.is_absolute() and root is not None and (root / path).is_file():
         path = root / path

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from vision.augment_moves import Moves
     from vision.training.finish import InOrder
 
-VIEWS = 2
-
 
 def nt_xent(projected: Tensor, temperature: float) -> Tensor:
     """Normalised temperature-scaled cross-entropy (equation 1), mean over all views.
@@ -69,6 +67,7 @@ class SimClr:
     size: int
 
     name = "simclr"
+    views = 2
     headline = "train_loss"
     outputs = ("projected", "embedding")
 

@@ -20,7 +20,23 @@ def test_pretraining_takes_its_defaults_from_the_paper():
 
 def test_weights_and_section_go_together():
     assert "got weights simclr and none" in refused(**{"model.weights": "simclr"})
-    assert "got weights random and one" in refused(**{"pretraining.epochs": 3})
+    assert "got weights random and one of simclr" in refused(**{"pretraining.epochs": 3})
+
+
+def test_method_is_what_the_weights_say_and_an_unknown_one_is_told_with_those_there_are():
+    drawn = load_system("magnetic_tile", {"model.weights": "drawn_defects", "pretraining": {"views": 2}})
+    assert (drawn.pretraining.method, drawn.pretraining.views) == ("drawn_defects", 2)
+    said = refused(**{"model.weights": "simclr", "pretraining.method": "simclrr"})
+    assert "pretraining.method = 'simclrr'" in said
+    assert "did you mean `simclr`" in said
+    assert "keys with a `method` among" in refused(**{"model.weights": "simclr", "pretraining": 3})
+    assert "unknown key pretraining.temperature" in refused(
+        **{"model.weights": "drawn_defects", "pretraining": {"temperature": 0.3}}
+    )
+
+
+def test_defects_are_drawn_for_a_memory_only():
+    assert "kind anomaly" in refused(**{"model.weights": "drawn_defects", "pretraining": {"views": 2}})
 
 
 def test_mistakes_name_the_field_and_what_is_allowed():

@@ -111,6 +111,14 @@ def test_the_model_card_says_figures_and_limitations():
         assert words in text
     assert "/state/" not in text
     assert "90 % interval" in text and "95 %" not in text
+    assert "too narrow to be believed" not in text  # of how many families they are is not known
+
+
+@pytest.mark.parametrize(("families", "said"), [(1, "of 1 family "), (9, "of 9 families "), (10, None)])
+def test_intervals_over_few_families_are_said_to_be_too_narrow(families, said):
+    found = card.few_families({"families": float(families)})
+    assert len(found) == (said is not None)
+    assert all(said in line for line in found)
 
 
 def test_intervals_carry_the_level_that_they_were_made_at(tmp_path):

@@ -12,8 +12,8 @@ from vision.training.config import TrainingConfig
 from vision.training.epoch import Plan
 from vision.training.loaders import Loaders, SplitData
 from vision.training.loop import fit
-from vision.training.pretraining import PretrainingConfig, pretraining_as_training, simclr_augment
-from vision.training.simclr import VIEWS, SimClr, SimClrNetwork, nt_xent
+from vision.training.pretraining import SimClrConfig, pretraining_as_training
+from vision.training.simclr import SimClr, SimClrNetwork, nt_xent
 
 ONE_STAGE = [{"name": "all", "epochs": 1, "trainable": "all", "lr": 1e-3}]
 TRAINING = TrainingConfig(stages=ONE_STAGE, stages_from_scratch=ONE_STAGE, precision="float32", label_share=0.1)
@@ -41,8 +41,8 @@ def test_nt_xent_is_equation_1_written_out():
 
 
 def test_views_have_their_own_size_and_differ_in_crop_and_colour():
-    config = PretrainingConfig(side_px=24)
-    steps = simclr_augment(config, 24)
+    config = SimClrConfig(side_px=24)
+    steps = config.augment(24)
     assert [step.name for step in steps] == [
         "random_resized_crop", "horizontal_flip", "color_jitter", "grayscale", "gaussian_blur",
     ]  # fmt: skip
@@ -58,13 +58,13 @@ def test_views_have_their_own_size_and_differ_in_crop_and_colour():
 
 
 def test_colour_stays_where_it_tells_the_classes_apart():
-    config = PretrainingConfig(color_strength=0, blur=0)
-    assert [step.name for step in simclr_augment(config, 96)] == ["random_resized_crop", "horizontal_flip"]
+    config = SimClrConfig(color_strength=0, blur=0)
+    assert [step.name for step in config.augment(96)] == ["random_resized_crop", "horizontal_flip"]
 
 
 def test_pretraining_keeps_workers_and_seed_and_uses_every_image():
     training = TRAINING.model_copy(update={"workers": 3, "seed": 5, "early_stop_epochs": 2})
-    config = PretrainingConfig(epochs=20, warmup=0.25, batch_size=64)
+    config = SimClrConfig(epochs=20, warmup=0.25, batch_size=64)
     found = pretraining_as_training(config, training, 16)
     assert (found.workers, found.seed, found.batch_size) == (3, 5, 64)
     assert (found.label_share, found.early_stop_epochs, found.label_smoothing) == (1.0, None, 0.0)
@@ -85,9 +85,7 @@ class TinyBackbone(torch.nn.Module):
 def test_fit_learns_which_views_belong_together_without_looking_at_a_label():
     rng = np.random.default_rng(0)
     images = (rng.random((32, 1, 1, 3)) * 200 + rng.random((32, 20, 20, 3)) * 55).astype(np.uint8)
-    config = PretrainingConfig(
-        epochs=12, batch_size=16, temperature=0.2, hidden=16, size=8, color_strength=0.1, lr=1e-2
-    )
+    config = SimClrConfig(epochs=12, batch_size=16, temperature=0.2, hidden=16, size=8, color_strength=0.1, lr=1e-2)
     training = pretraining_as_training(config, TRAINING, SPEC.side_px)
     method = SimClr(config.temperature, config.hidden, config.size)
     with torch.random.fork_rng():
@@ -96,7 +94,7 @@ def test_fit_learns_which_views_belong_together_without_looking_at_a_label():
     model = ServedModel(network, method.outputs, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
     nothing = SplitData(images, np.arange(0), np.arange(0))
     loaders = Loaders(train=SplitData(images, np.arange(32), np.arange(32)), val=nothing)
-    result = fit(model, loaders, Plan(method, (), SPEC, training, training.stages, VIEWS))
+    result = fit(model, loaders, Plan(method, (), SPEC, training, training.stages, method.views))
     losses = [record["train_loss"] for record in result.history]
     assert losses[0] < 2 * math.log(31)
     assert min(losses) < 0.75 * math.log(31), losses
