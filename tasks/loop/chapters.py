@@ -4,7 +4,9 @@ import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from configs.load import load_system
 from configs.paths import StatePaths
 from configs.places import places_of
 from tasks.audit import read_audit
@@ -22,17 +24,14 @@ WINDOW = 240
 HEALTHY_WINDOWS, DRIFTED_WINDOWS = 3, 5
 TRAIN_S, STEP_S, EVENT_S = 900.0, 300.0, 120.0
 MAX_STEPS = 12
-BAD = {
-    "training.stages_from_scratch": [{"name": "scratch", "epochs": 1, "trainable": "all", "lr": 1.0e-5}],
-    "gate.minimum.accuracy": 0.0,
-    "gate.minimum.macro_f1": 0.0,
-    "gate.maximum.ece": 1.0,
+HARDLY_TRAINED = {"training.stages_from_scratch": [{"name": "scratch", "epochs": 1, "trainable": "all", "lr": 1.0e-5}]}
+OPEN = {
     "gate.min_class_recall": 0.0,
     "gate.significance": 1.0e-300,
     "gate.max_drop": 0.99,
     "gate.max_class_drop": 0.99,
 }
-"""Hardly trained, and a gate that somebody opened wide to get it in."""
+UNBOUNDED = 1.0e9
 
 
 @dataclass
@@ -170,7 +169,7 @@ def refuse_bad(scene: Scene) -> None:
     """A model that should never have passed its gate meets the champion on real traffic."""
     story, champion = scene.story, scene.release().champion.version
     with story.chapter("A bad challenger, let in by an open gate") as chapter:
-        run = scene.stack.run(f"train-model/{scene.system}", TRAIN_S, reason="loop: a bad one", overrides=BAD)
+        run = scene.stack.run(f"train-model/{scene.system}", TRAIN_S, reason="loop: a bad one", overrides=bad(scene.system))
         if run.state.name != "Completed":
             raise MachineError(f"the bad training ended {run.state.name}", "a challenger", "read its report")
         version = scene.challenger()
@@ -181,6 +180,13 @@ def refuse_bad(scene: Scene) -> None:
         words = f"{' → '.join(modes)} in {story.now_s() - began_s:.0f} s: {after.reason}"
         done = "shadow" in modes and after.challenger is None and after.champion.version == champion
         story.goal("the bad challenger is taken back", words, done)
+
+
+def bad(system: str) -> dict[str, Any]:
+    """Overrides for a model that is hardly trained, and a gate that somebody opened wide to get it in."""
+    gate = load_system(system).gate
+    least = {f"gate.minimum.{name}": 0.0 for name in gate.minimum}
+    return HARDLY_TRAINED | OPEN | least | {f"gate.maximum.{name}": UNBOUNDED for name in gate.maximum}
 
 
 def trace_one(scene: Scene) -> dict[str, str]:
