@@ -169,7 +169,9 @@ def refuse_bad(scene: Scene) -> None:
     """A model that should never have passed its gate meets the champion on real traffic."""
     story, champion = scene.story, scene.release().champion.version
     with story.chapter("A bad challenger, let in by an open gate") as chapter:
-        run = scene.stack.run(f"train-model/{scene.system}", TRAIN_S, reason="loop: a bad one", overrides=bad(scene.system))
+        run = scene.stack.run(
+            f"train-model/{scene.system}", TRAIN_S, reason="loop: a bad one", overrides=bad(scene.system)
+        )
         if run.state.name != "Completed":
             raise MachineError(f"the bad training ended {run.state.name}", "a challenger", "read its report")
         version = scene.challenger()
