@@ -40,7 +40,8 @@ def test_two_workers_learn_from_drawn_defects_what_the_memory_is_made_of(plates_
     tracker = Tracker(f"sqlite:///{shared_state / 'mlflow.db'}", shared_state / "mlartifacts", "tiny")
     package = shared_state / "systems/tiny/packages" / alias_version(tracker, CHAMPION).package_sha
     lineage = json.loads((package / "lineage.json").read_text())
-    (pretrained,) = shared_state.glob("systems/tiny/stages/pretrain/*")
+    (finished,) = shared_state.glob("systems/tiny/stages/pretrain/*/stage.json")
+    pretrained = finished.parent
     assert (lineage["weights"]["origin"], lineage["stages"]["pretrain"]) == ("drawn_defects", pretrained.name)
     history = json.loads((pretrained / "history.json").read_text())
     assert len(history) == 3
