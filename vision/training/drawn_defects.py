@@ -7,9 +7,8 @@ images on which nothing is drawn.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -19,12 +18,7 @@ from vision.models.config import ModelConfig
 from vision.models.memory import PatchMemory
 from vision.training.config import TrainingConfig
 from vision.training.defect_drawing import draw_defects
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from vision.augment_moves import Moves
-    from vision.training.finish import InOrder
+from vision.training.unlabelled import Unlabelled
 
 RARE = 3.0
 """The head begins by saying that 1 place in exp(3) has a defect."""
@@ -58,25 +52,14 @@ class DrawnDefectsNetwork(PatchMemory):
 
 
 @dataclass(frozen=True)
-class DrawnDefects:
+class DrawnDefects(Unlabelled):
     """The part of `vision.kinds.base.Learning` that `fit` uses; the targets come from drawing, nothing to validate on."""
 
     hidden: int
     views: int
 
     name = "drawn_defects"
-    headline = "train_loss"
     outputs = ("logits", "embedding")
-
-    def targets(self, rows: "pd.DataFrame", labels: Sequence[str]) -> np.ndarray:
-        """No label is looked at: the rows' own numbers."""
-        return np.arange(len(rows))
-
-    def moved(self, targets: Tensor, moves: "Moves") -> Tensor:
-        return targets
-
-    def collate(self, targets: np.ndarray, indices: np.ndarray) -> Tensor:
-        return torch.from_numpy(targets[indices])
 
     def network(self, config: ModelConfig, labels: Sequence[str], seed: int, side_px: int = 224) -> nn.Module:
         """Random weights, the same for the same seed; the caller's random state is left as it was."""
@@ -85,9 +68,6 @@ class DrawnDefects:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             return DrawnDefectsNetwork(Backbone(config.arch, config.stem), config, self.hidden)
-
-    def finish(self, network: nn.Module, train: "InOrder", val: "InOrder") -> None:
-        """The last epoch is the result."""
 
     def loss(self, outputs: Mapping[str, Tensor], targets: Any, config: TrainingConfig) -> Tensor:
         return sigmoid_focal_loss(outputs["logits"].float(), outputs["drawn"], alpha=-1, gamma=FOCUS, reduction="mean")

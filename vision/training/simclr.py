@@ -5,21 +5,15 @@ Each worker contrasts its own share of a batch: its negatives are fewer than tho
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from vision.models.config import ModelConfig
 from vision.training.config import TrainingConfig
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from vision.augment_moves import Moves
-    from vision.training.finish import InOrder
+from vision.training.unlabelled import Unlabelled
 
 
 def nt_xent(projected: Tensor, temperature: float) -> Tensor:
@@ -59,7 +53,7 @@ class SimClrNetwork(nn.Module):
 
 
 @dataclass(frozen=True)
-class SimClr:
+class SimClr(Unlabelled):
     """The part of `vision.kinds.base.Learning` that `fit` uses; there are no targets, and nothing to validate on."""
 
     temperature: float
@@ -68,18 +62,7 @@ class SimClr:
 
     name = "simclr"
     views = 2
-    headline = "train_loss"
     outputs = ("projected", "embedding")
-
-    def targets(self, rows: "pd.DataFrame", labels: Sequence[str]) -> np.ndarray:
-        """No label is looked at: the rows' own numbers."""
-        return np.arange(len(rows))
-
-    def moved(self, targets: Tensor, moves: "Moves") -> Tensor:
-        return targets
-
-    def collate(self, targets: np.ndarray, indices: np.ndarray) -> Tensor:
-        return torch.from_numpy(targets[indices])
 
     def network(self, config: ModelConfig, labels: Sequence[str], seed: int, side_px: int = 224) -> nn.Module:
         """Random weights, the same for the same seed; the caller's random state is left as it was."""
@@ -89,9 +72,6 @@ class SimClr:
             torch.manual_seed(seed)
             backbone = Backbone(config.arch, config.stem)
             return SimClrNetwork(backbone, self.hidden or backbone.channels, self.size)
-
-    def finish(self, network: nn.Module, train: "InOrder", val: "InOrder") -> None:
-        """The last epoch is the result."""
 
     def loss(self, outputs: Mapping[str, Tensor], targets: Any, config: TrainingConfig) -> Tensor:
         return nt_xent(outputs["projected"], self.temperature)
