@@ -115,7 +115,7 @@ def _plan(config: "SystemConfig", cache: StageResult) -> StagePlan:
 
 
 def _refuse_small_split(config: "SystemConfig", cache: Path) -> None:
-    """The loss tells an image from the others of its batch: there must be a batch."""
+    """There must be a batch in an epoch; SimCLR tells an image from the others of its own."""
     from tasks.training.start import labelled_images
     from vision.data.cache import ImageCache
 

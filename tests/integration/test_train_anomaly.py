@@ -43,8 +43,8 @@ def test_two_workers_learn_from_drawn_defects_what_the_memory_is_made_of(plates_
     (finished,) = shared_state.glob("systems/tiny/stages/pretrain/*/stage.json")
     pretrained = finished.parent
     assert (lineage["weights"]["origin"], lineage["stages"]["pretrain"]) == ("drawn_defects", pretrained.name)
-    history = json.loads((pretrained / "history.json").read_text())
-    assert len(history) == 3
+    assert len(json.loads((pretrained / "history.json").read_text())) == 3
+    assert json.loads((pretrained / "fit.json").read_text())["resources"]["workers"] == 2
     with (
         safe_open(package / "model.safetensors", "pt") as tensors,
         safe_open(pretrained / "backbone.safetensors", "pt") as learnt,
