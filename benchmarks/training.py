@@ -10,13 +10,12 @@ flow_overhead_share   share of train_model's wall time on the quickstart that is
 
 A whole two-phase run (benchmarks.training_runs says what counts), the same images, backbone, epochs, batches, augmentation:
 
-two_phase_speedup     wall seconds of the earlier systems' loop / ours, as the systems are set: augmentation each epoch, so
-                      no cached features
+two_phase_speedup     wall seconds of the earlier systems' loop / ours
 two_phase_speedup_epochs  the same without ours' start, end, image cache and checkpoints: what a longer run comes near to
 two_phase_cpu_ratio   CPU-seconds of the whole run, the same way; ours with all of Ray's processes
 two_phase_accuracy_ours, _plain   mean over the runs, on the same test images
 two_phase_accuracy_gain, _low, _high   ours - plain, with its 95 % interval over the images; `_high` below 0: no equal accuracy
-two_phase_..._features   ours with `training.cache_features: true`, which the systems leave off
+two_phase_..._fresh   ours with a new view of each image in each epoch, in place of four that are kept
 two_phase_wall_s, _epochs_s, _cpu_s   medians of each
 """
 

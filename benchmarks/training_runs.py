@@ -3,10 +3,10 @@
 Phase `head` trains the head on a frozen backbone, phase `top` the last block too (the stages of configs/tomato_leaf.yaml).
 The backbone was trained by our own code on leaves drawn with another seed, which is not counted.
 
-ours       the settings of the systems: there is random augmentation and no `training.cache_features`, so phase `head` does not
-           cache the backbone's features; it runs the frozen network on augmented pixels (vision.training.inputs).
-features   ours with `training.cache_features: true`: phase `head` sees each image once, unaugmented. No system has it set.
-plain      benchmarks.plain_two_phase.
+ours       `training.cached_views: 4`, as the systems with frozen stages have it: what the frozen layers make of four augmented views of
+           an image is made once for each phase (vision.training.kept).
+fresh      ours without it: a new view of each image in each epoch, through all layers.
+plain      benchmarks.plain_two_phase, which augments anew in each epoch too.
 
 Ours counts what such a run needs: the image cache filled by one process, Ray's start and end, the precision probe, an epoch's
 checkpoints. Neither counts imports of the main process, nor the judging of test images.
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from tasks.training.start import TrainJob
 
 START_SEED = 1007
+VIEWS = 4
 SPLIT = {"train": 0.4, "val": 0.1, "test": 0.5}
 """Half to test on: equal accuracy is the condition of the comparison, and few images could not show a difference."""
 
@@ -62,7 +63,7 @@ class Data:
 def two_phase(work: Path, images: int, epochs: tuple[int, int], rounds: int) -> dict[str, Any]:
     """images: of a class, to train and validate on; as many again to test on. epochs: of phase `head`, of phase `top`."""
     data = make_start(work, images, epochs)
-    arms = {"ours": run_ours, "plain": run_plainly, "features": partial(run_ours, cache_features=True)}
+    arms = {"ours": partial(run_ours, views=VIEWS), "plain": run_plainly, "fresh": run_ours}
     found: dict[str, list[Run]] = {name: [] for name in arms}
     for number in range(rounds):
         for name, run in arms.items():
@@ -137,10 +138,10 @@ def on_own_ray(job: "TrainJob", folder: Path) -> "FitReport":
     return report
 
 
-def run_ours(folder: Path, data: Data, seed: int, cache_features: bool = False) -> Run:
+def run_ours(folder: Path, data: Data, seed: int, views: int | None = None) -> Run:
     from tasks.training.start import TrainJob
 
-    training = data.config.training.model_copy(update={"seed": seed, "cache_features": cache_features})
+    training = data.config.training.model_copy(update={"seed": seed, "cached_views": views})
     config, known = data.config.model_copy(update={"training": training}), data.rows["split"] != "test"
     job = TrainJob(config=config, labels=data.labels, cache=folder / "cache")
     start = time.perf_counter()

@@ -1,10 +1,11 @@
 """Which parts of a network train. A frozen part keeps its BatchNorm statistics too: it stays in eval mode."""
 
+from collections.abc import Iterator
 from typing import Literal
 
-from torch import nn
+from torch import Tensor, nn
 
-from vision.models.factory import ARCHITECTURES
+from vision.models.factory import ARCHITECTURES, Classifier
 
 Part = Literal["head", "top", "all"]
 
@@ -31,3 +32,55 @@ def set_training_mode(network: nn.Module, part: Part) -> None:
     network.eval()
     for module in trained_modules(network, part):
         module.train()
+
+
+class Frozen(nn.Module):
+    """images float [N, 3, H, W] -> what the frozen layers make of them: float [N, C, h, w] before the trained ones of the backbone,
+    or pooled [N, D] where the head alone trains. Shares the classifier's parameters."""
+
+    def __init__(self, network: Classifier, part: Part) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(*_split_layers(network, part)[0])
+        self.pools = part == "head"
+
+    def forward(self, images: Tensor) -> Tensor:
+        found = self.layers(images)
+        return found.mean(dim=(2, 3)) if self.pools else found
+
+
+class Rest(nn.Module):
+    """What `Frozen` gives -> the classifier's outputs by name."""
+
+    def __init__(self, network: Classifier, part: Part) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(*_split_layers(network, part)[1])
+        self.network = network
+        self.pools = part != "head"
+
+    def forward(self, found: Tensor) -> dict[str, Tensor]:
+        found = self.layers(found)
+        return self.network.from_pooled(found.mean(dim=(2, 3)) if self.pools else found)
+
+
+def split_frozen(network: nn.Module, part: Part) -> tuple[Frozen, Rest] | None:
+    """A classifier in two, one after the other; None where all of it trains, or the network is no such chain."""
+    if part == "all" or not isinstance(network, Classifier):
+        return None
+    return Frozen(network, part), Rest(network, part)
+
+
+def _split_layers(network: Classifier, part: Part) -> tuple[list[nn.Module], list[nn.Module]]:
+    """The backbone's layers from image to map: those that are frozen, and those that train."""
+    names, layers = zip(*_layers(network.backbone), strict=True)
+    top = ARCHITECTURES[network.backbone.arch].top
+    first = names.index(top[0]) if part == "top" else len(layers)
+    return list(layers[:first]), list(layers[first:])
+
+
+def _layers(backbone: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """By the names that `Architecture.top` has."""
+    for name, stage in backbone.named_children():
+        if name == "features":
+            yield from ((f"{name}.{number}", layer) for number, layer in stage.named_children())
+        else:
+            yield name, stage

@@ -74,9 +74,10 @@ class TrainingConfig(Section):
     precision: Literal["auto", "float32", "bf16", "fp16"] = "auto"
     """`auto`: a short probe at start takes the faster of float32 and bf16 on this device. fp16 (with a GradScaler) needs a GPU."""
     augment: tuple[AugmentStep, ...] = ()
-    cache_features: bool = False
-    """Stages that train the head alone take the frozen backbone's features of each image once, from its centre crop, in place
-    of augmenting it. With no `augment` they do so anyway: it gives the same model."""
+    cached_views: Annotated[int, Field(ge=0, le=100)] | None = None
+    """Stages that leave layers frozen (`head`, `top`) see so many augmented views of each training image, of which the frozen layers
+    make the same each time: it is made once. 0: each image as it is served, in place of augmenting it; with no `augment` they
+    do so anyway, and get the same model. None: a new view each epoch. Classifiers only."""
     label_share: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Of the training split's labels, whole families; the images without are left out. What would fewer labels have given?"""
     seed: int = 42

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,11 +13,12 @@ from torch import Tensor, nn
 from vision.augment import build_augment
 from vision.errors import UserError
 from vision.kinds.base import Learning
-from vision.models.freezing import set_training_mode
+from vision.models.freezing import set_training_mode, split_frozen
 from vision.models.network import ServedModel
 from vision.package import InputSpec
-from vision.training.config import StageConfig, TrainingConfig
-from vision.training.inputs import Features, FromPooled, Pixels, trains_on_features, with_features
+from vision.training.config import AugmentStep, StageConfig, TrainingConfig
+from vision.training.inputs import Kept, Pixels
+from vision.training.kept import Keeper, kept_views
 from vision.training.loaders import Loaders, SplitData, in_order, prefetched, shuffled
 from vision.training.precision import Precision
 from vision.training.schedules import lr_factor
@@ -52,35 +53,50 @@ class EpochRun:
     plan: Plan
     team: Team
     precision: Precision
-    inputs: Pixels | Features = field(init=False)
+    inputs: Pixels | Kept = field(init=False)
+    """Of the training split; `seen` of the validation split."""
+    seen: Pixels | Kept = field(init=False)
     stage: StageConfig = field(init=False)
     optimizer: torch.optim.Optimizer = field(init=False)
     scaler: torch.amp.GradScaler = field(init=False)
-    judged: nn.Module = field(init=False)
-    """Takes `inputs`; `wrapped` is the same for the team."""
     wrapped: nn.Module = field(init=False)
+    """Takes `inputs`, for the team; `judged` takes what is `seen`."""
+    judged: nn.Module = field(init=False)
+    keeper: Keeper | None = field(init=False, default=None)
+    """Until the stage's first epoch, where layers are frozen."""
 
     def begin(self, stage: StageConfig, optimizer: torch.optim.Optimizer) -> None:
-        plan, normalise, network = self.plan, self.model.normalise, self.model.network
-        augment = build_augment(plan.config.augment, plan.input, normalise.mean.flatten().tolist())
-        self.inputs = Pixels(normalise, augment, plan.input, plan.views, self.precision)
-        self.stage, self.optimizer = stage, optimizer
-        self.scaler = self.precision.scaler()
-        self.judged = FromPooled(network) if trains_on_features(plan.config, stage, network) else network
-        self.wrapped = self.team.wrap(self.judged)
+        config, network = self.plan.config, self.model.network
+        self.stage, self.optimizer, self.scaler = stage, optimizer, self.precision.scaler()
+        self.inputs = self.seen = self._pixels(config.augment, self.plan.views)
+        parts = split_frozen(network, stage.trainable)
+        if parts is None:
+            self.judged, self.wrapped = network, self.team.wrap(network)
+            return
+        frozen, self.judged = parts
+        self.keeper = Keeper(frozen, self.inputs, self.team, config, stage)
+        self.wrapped = self.team.wrap(network if kept_views(config) is None else self.judged)
 
     def judge_only(self) -> None:
         """In place of `begin`, where nothing trains: images as they will be served."""
-        augment = build_augment((), self.plan.input, self.model.normalise.mean.flatten().tolist())
-        self.inputs = Pixels(self.model.normalise, augment, self.plan.input, 1, self.precision)
+        self.inputs = self.seen = self._pixels((), 1)
         self.judged = self.model.network
 
-    def make_features(self) -> None:
-        """Where the stage trains on them; once, in its first epoch, whose time they take."""
-        if isinstance(self.judged, FromPooled) and isinstance(self.inputs, Pixels):
-            network, batch_size = self.model.network, self.plan.config.batch_size
-            self.loaders = with_features(network, self.loaders, self.inputs, self.team, batch_size)
-            self.inputs = Features(self.precision.device)
+    def keep(self) -> None:
+        """What frozen layers make of images; once, in the stage's first epoch, whose time it takes."""
+        if self.keeper is None:
+            return
+        keeper, self.keeper, views = self.keeper, None, kept_views(self.plan.config)
+        train, val, self.seen = self.loaders.train, self.loaders.val, Kept(self.precision.device)
+        if views is not None:
+            train, self.inputs = keeper.keep(train, views), self.seen
+        self.loaders = Loaders(train=train, val=keeper.keep(val))
+
+    def _pixels(self, augment: Sequence[AugmentStep], views: int) -> Pixels:
+        normalise, spec = self.model.normalise, self.plan.input
+        return Pixels(
+            normalise, build_augment(augment, spec, normalise.mean.flatten().tolist()), spec, views, self.precision
+        )
 
 
 def train_epoch(run: EpochRun, epoch: int, stage_epoch: int) -> dict[str, float]:
@@ -89,14 +105,14 @@ def train_epoch(run: EpochRun, epoch: int, stage_epoch: int) -> dict[str, float]
     epoch: 1-based over all stages, seeds the order and the augmentation. stage_epoch: epochs of this stage before it.
     """
     config, team, start = run.plan.config, run.team, time.perf_counter()
-    run.make_features()
+    run.keep()
     batches = shuffled(len(run.loaders.train.indices), config.batch_size, config.seed, epoch, team)
     generator = torch.Generator().manual_seed(derived_seed(config.seed, "augment", epoch, team.rank))
     torch.manual_seed(derived_seed(config.seed, "dropout", epoch, team.rank))
     set_training_mode(run.model.network, run.stage.trainable)
     images_seen, loss_sum = 0, torch.zeros((), device=run.precision.device)
     warmup, steps = run.stage.warmup_epochs * len(batches), run.stage.epochs * len(batches)
-    for number, (images, targets) in enumerate(_batches(run, run.loaders.train, batches)):
+    for number, (images, targets) in enumerate(_batches(run, batches, epoch)):
         set_rates(run.optimizer, lr_factor(config.schedule, stage_epoch * len(batches) + number, steps, warmup))
         inputs, moves = run.inputs.training(images, generator)
         loss_sum += _step(run, inputs, run.plan.learning.moved(targets, moves)) * len(images)
@@ -125,13 +141,13 @@ def _step(run: EpochRun, inputs: Tensor, targets: Any) -> Tensor:
     return loss.detach()
 
 
-def _batches(run: EpochRun, split: SplitData, batches: list[np.ndarray]) -> Iterator[tuple[Tensor, Any]]:
-    """(images uint8 [b, R, R, 3] or their features, targets) on the training device."""
-    device = run.precision.device
+def _batches(run: EpochRun, batches: list[np.ndarray], epoch: int) -> Iterator[tuple[Tensor, Any]]:
+    """(images uint8 [b, R, R, 3] or what is kept of them, targets) on the training device."""
+    split, device = run.loaders.train, run.precision.device
 
     def read() -> Iterator[tuple[Tensor, Any]]:
         for positions in batches:
-            yield split.read(positions), run.plan.learning.collate(split.targets, positions)
+            yield split.read(positions, epoch), run.plan.learning.collate(split.targets, positions)
 
     if device.type == "cpu":
         yield from read()
@@ -169,7 +185,7 @@ def validate(run: EpochRun) -> dict[str, float]:
 
 
 def _outputs(run: EpochRun, split: SplitData, positions: np.ndarray) -> dict[str, np.ndarray]:
-    inputs = run.inputs.judging(split.read(positions))
+    inputs = run.seen.judging(split.read(positions))
     with torch.inference_mode(), run.precision.autocast():
         outputs = run.judged(inputs)
     wanted = (name for name in run.model.outputs if name in outputs)

@@ -1,20 +1,16 @@
-"""What a network is given of an image: its pixels, augmented anew each time, or what a frozen backbone made of it, once."""
+"""What a network is given of an image: its pixels, augmented anew each time, or what its frozen layers made of them, once."""
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 
 from vision.augment import Augment
 from vision.augment_moves import Moves
 from vision.models.network import Normalise
 from vision.package import InputSpec
 from vision.preprocess import centre_crop
-from vision.training.config import StageConfig, TrainingConfig
-from vision.training.loaders import Loaders, SplitData, in_order
 from vision.training.precision import MEMORY_FORMAT, Precision
-from vision.training.team import Team
 
 
 @dataclass(frozen=True)
@@ -40,50 +36,15 @@ class Pixels:
 
 
 @dataclass(frozen=True)
-class Features:
-    """Pooled features float [b, D] of a split's images, as they are."""
+class Kept:
+    """What `vision.models.freezing.Frozen` made of a split's images, as it is."""
 
     device: torch.device
 
-    def training(self, features: Tensor, generator: Generator) -> tuple[Tensor, Moves]:
-        return features, Moves.none(len(features))
+    def training(self, found: Tensor, generator: Generator) -> tuple[Tensor, Moves]:
+        return self.judging(found), Moves.none(len(found))
 
-    def judging(self, features: Tensor) -> Tensor:
-        return features.to(self.device)
-
-
-class FromPooled(nn.Module):
-    """The part of a network that comes after pooling, sharing its parameters: pooled float [N, D] -> outputs by name."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, pooled: Tensor) -> dict[str, Tensor]:
-        return self.network.from_pooled(pooled)
-
-
-def trains_on_features(config: TrainingConfig, stage: StageConfig, network: nn.Module) -> bool:
-    """Only the head trains, and an image looks the same in every epoch, or may: the backbone says one thing of it."""
-    same = config.cache_features or not config.augment
-    return same and stage.trainable == "head" and hasattr(network, "from_pooled")
-
-
-def with_features(network: nn.Module, loaders: Loaders, pixels: Pixels, team: Team, batch_size: int) -> Loaders:
-    """The same splits with pooled features, float32 [n, D], in place of images; each member of the team makes its share."""
-    network.eval()
-
-    def swapped(split: SplitData) -> SplitData:
-        shares = in_order(len(split.indices), batch_size, team)
-        features = np.zeros((len(split.indices), network.pooled_channels), np.float32)
-        for positions in shares:
-            features[positions] = _pooled(network, pixels, split.read(positions))
-        team.fill(features)
-        return SplitData(features, np.arange(len(features)), split.targets)
-
-    return Loaders(train=swapped(loaders.train), val=swapped(loaders.val))
-
-
-def _pooled(network: nn.Module, pixels: Pixels, images: Tensor) -> np.ndarray:
-    with torch.inference_mode(), pixels.precision.autocast():
-        return network(pixels.judging(images))["pooled"].float().cpu().numpy()
+    def judging(self, found: Tensor) -> Tensor:
+        """found: [b, C, h, w] or [b, D]."""
+        found = found.to(self.device).float()
+        return found.contiguous(memory_format=MEMORY_FORMAT) if found.ndim == len("NCHW") else found

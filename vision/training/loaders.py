@@ -23,16 +23,20 @@ LEAST_IMAGES = 2
 class SplitData:
     """images: uint8 [N, R, R, 3], usually a memory map. indices: int [n], its rows that are this split's.
 
-    targets: of those n rows in order, as `Learning.targets` makes them.
+    targets: of those n rows in order, as `Learning.targets` makes them. views: `vision.training.kept` gives what was made of so many
+    views of each image, first all first ones: images [views n, ...], indices 0..n.
     """
 
     images: np.ndarray
     indices: np.ndarray
     targets: Any
+    views: int = 1
 
-    def read(self, positions: np.ndarray) -> Tensor:
-        """positions int [b] in 0..n -> uint8 [b, R, R, 3], copied out of the map."""
-        return torch.from_numpy(self.images[self.indices[positions]])
+    def read(self, positions: np.ndarray, epoch: int = 0) -> Tensor:
+        """positions int [b] in 0..n -> uint8 [b, R, R, 3], or what was made of them, copied out of the map. epoch: takes another
+        view of each image than the one before."""
+        view = (positions + epoch) % self.views
+        return torch.from_numpy(self.images[self.indices[positions] + view * len(self.indices)])
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-FILLED_ROWS = 8192
-"""At a time: what is on its way exists twice."""
+FILLED_BYTES = 2**24
+"""About so many at a time: what is on its way exists twice."""
 
 
 class Team(Protocol):
@@ -67,7 +67,8 @@ class Distributed:
 
     def fill(self, values: np.ndarray) -> None:
         device = "cuda" if dist.get_backend() == "nccl" else "cpu"
-        for part in torch.from_numpy(values).split(FILLED_ROWS):
+        row_bytes = values.nbytes // max(1, len(values))
+        for part in torch.from_numpy(values).split(max(1, FILLED_BYTES // max(1, row_bytes))):
             moved = part.to(device)
             dist.all_reduce(moved)
             part.copy_(moved)

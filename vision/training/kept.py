@@ -1,0 +1,82 @@
+"""What the frozen layers of a network make of images, once: while a stage lasts they always make the same of the same view."""
+
+import os
+import tempfile
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Generator
+
+from vision.errors import MachineError
+from vision.models.freezing import Frozen
+from vision.training.config import StageConfig, TrainingConfig
+from vision.training.inputs import Pixels
+from vision.training.loaders import SplitData, in_order
+from vision.training.seeds import derived_seed
+from vision.training.team import Team
+
+
+def kept_views(config: TrainingConfig) -> int | None:
+    """How many views of a training image a stage with frozen layers sees; 0: the image as it is served. None: a new one each epoch."""
+    return config.cached_views if config.augment else 0
+
+
+class Keeper:
+    """Makes them, for one stage. What the team's members make is shared out among them."""
+
+    def __init__(self, frozen: Frozen, pixels: Pixels, team: Team, config: TrainingConfig, stage: StageConfig) -> None:
+        self._frozen, self._pixels, self._team, self._config, self._stage = frozen, pixels, team, config, stage
+
+    def keep(self, split: SplitData, views: int = 0) -> SplitData:
+        """The same split with [max(1, views) n, ...] in place of images: float16 where the training computes in 16 bits.
+
+        views: augmented ones of each image; 0: the image as it is served. Raises `MachineError` where the disk has no room.
+        """
+        if not len(split.indices):
+            return split
+        self._frozen.eval()
+        kept = None
+        for view in range(max(1, views)):
+            generator = self._generator(view) if views else None
+            for positions in in_order(len(split.indices), self._config.batch_size, self._team):
+                found = self._found(split, positions, generator)
+                if kept is None:
+                    kept = _room((max(1, views) * len(split.indices), *found.shape[1:]), found.dtype)
+                kept[view * len(split.indices) + positions] = found
+        if kept is None:  # more members than images
+            found = self._found(split, np.arange(1), None)
+            kept = _room((max(1, views) * len(split.indices), *found.shape[1:]), found.dtype)
+        self._team.fill(kept)
+        return replace(split, images=kept, indices=np.arange(len(split.indices)), views=max(1, views))
+
+    def _found(self, split: SplitData, positions: np.ndarray, generator: Generator | None) -> np.ndarray:
+        pixels = self._pixels
+        images = split.read(positions).to(pixels.precision.device)
+        with torch.inference_mode(), pixels.precision.autocast():
+            inputs = pixels.judging(images) if generator is None else pixels.training(images, generator)[0]
+            found = self._frozen(inputs)
+        # NumPy has no bfloat16, of which float16 loses nothing that such layers give.
+        return (found if found.dtype == torch.float32 else found.to(torch.float16)).cpu().numpy()
+
+    def _generator(self, view: int) -> Generator:
+        seed = derived_seed(self._config.seed, "views", self._stage.name, view, self._team.rank)
+        return Generator().manual_seed(seed)
+
+
+def _room(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Zeros, in a file without a name: they may be more than the memory holds."""
+    size = int(np.prod(shape)) * dtype.itemsize
+    with tempfile.TemporaryFile(prefix="visionops-kept-") as file:
+        try:
+            file.truncate(size)
+            # Taken now: a write through a memory map to a full disk kills the process (SIGBUS).
+            if hasattr(os, "posix_fallocate"):  # not on macOS
+                os.posix_fallocate(file.fileno(), 0, size)
+        except OSError as error:
+            raise MachineError(
+                f"{size / 2**20:.0f} MiB of what the frozen layers make of the images find no room: {error.strerror}",
+                f"so much room in {tempfile.gettempdir()}",
+                "free it, set TMPDIR to a larger disk, or lower training.cached_views",
+            ) from None
+        return np.memmap(file, dtype, "r+", shape=shape)
