@@ -8,7 +8,7 @@ from anyio import to_thread
 from starlette.requests import Request
 from starlette.responses import Response
 
-from bentos.http.feedback import FeedbackDesk
+from bentos.http.feedback import FeedbackDesk, Spoken
 from bentos.http.schemas import Challenger, Health, ModelVersion, ServedRelease
 from bentos.inbox import Inbox
 from bentos.metrics.meter import Meter
@@ -39,7 +39,7 @@ class Books:
         served = predictor.lane.served
         self._system, self._poll_s = served.system, served.serving.release_poll_s
         self.recorder = Recorder(self._paths, self._system, served.serving.keeping, self.metrics)
-        self.desk = FeedbackDesk(self.recorder, self._labels, self._paths.packages(self._system), self.metrics)
+        self.desk = FeedbackDesk(self.recorder, self._spoken, self._paths.packages(self._system), self.metrics)
         self.take_up = TakeUp(predictor.router, self.metrics, files, Failures(predictor.told))
         predictor.recorder = self.recorder
         predictor.observer = Meter(self.metrics, lambda: predictor.router.lanes.held)
@@ -107,10 +107,10 @@ class Books:
         carried = [lane.served.package.folder for lane in self._predictor.router.lanes]
         return places_of(self._paths, self._system, *carried)
 
-    def _labels(self, package_sha: str) -> tuple[str, ...]:
+    def _spoken(self, package_sha: str) -> Spoken:
         lanes = self._predictor.router.lanes
         lane = lanes.find(package_sha) or lanes.champion
-        return lane.kind.vocabulary(lane.spec.labels)
+        return Spoken(lane.kind, lane.spec.labels)
 
 
 async def scrape(request: Request) -> Response:

@@ -21,9 +21,10 @@ def queue_labels(
     take: int | None = None,
     sheet: str | None = None,
 ) -> State:
-    """Takes in the filled sheets of all queues and makes a new queue; with `take`, only takes in that of one queue.
+    """Takes in the filled sheets of all queues, and the boxes drawn on their images, and makes a new queue; with `take`, only takes
+    in those of one queue.
 
-    sheet: a file in place of the queue's own labels.csv.
+    sheet: a file in place of the queue's own labels.csv, or a COCO file (.json) in place of its _annotations.coco.json.
     """
     run = open_run(system, overrides, reason, registry=False)
     queued = fill_queue(run) if take is None else None
@@ -34,7 +35,10 @@ def queue_labels(
 
 def options(parser: ArgumentParser) -> None:
     parser.add_argument("--take", type=int, help="only take in the filled labels.csv of this queue")
-    parser.add_argument("--sheet", help="with --take: a labels.csv from elsewhere, as the queue's page downloads it")
+    parser.add_argument(
+        "--sheet",
+        help="with --take: a labels.csv from elsewhere, as the queue's page downloads it, or a COCO file (.json) with boxes",
+    )
 
 
 if __name__ == "__main__":

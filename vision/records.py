@@ -70,13 +70,24 @@ class Record(Section):
     confident: bool
 
 
+class SaidBox(Section):
+    """A box that a person drew. box: x1, y1, x2, y2 in pixels of the image as it was sent, upright."""
+
+    label: str
+    box: tuple[float, float, float, float]
+
+
 class Feedback(Section):
-    """The true label of an answer, said later. Of several with one id the last one counts; all stay in the log."""
+    """The true label of an answer, said later. Of several with one id the last one counts; all stay in the log.
+
+    boxes: all that the image shows, where somebody drew them; None: no place was said.
+    """
 
     id: str
     label: str
     at: AwareDatetime
     key_id: str | None = None
+    boxes: tuple[SaidBox, ...] | None = None
 
 
 def record_line(fields: Mapping[str, Any]) -> bytes:
@@ -117,7 +128,7 @@ def _embedding(count: int) -> tuple[str, str]:
 
 
 def feedback_line(feedback: Feedback) -> bytes:
-    return feedback.model_dump_json().encode() + b"\n"
+    return feedback.model_dump_json(exclude={"boxes"} if feedback.boxes is None else None).encode() + b"\n"
 
 
 def client_hash(client: str, salt: bytes) -> str:

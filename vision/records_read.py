@@ -89,7 +89,8 @@ def record_tables(folder: Path, days: tuple[int, ...] | None = None) -> "Iterato
 
 
 def read_feedback(folder: Path, first_day: int = 0) -> "pd.DataFrame":
-    """Columns id, label, at, key_id: of each id the last one said. first_day: day number; earlier days are not looked into."""
+    """Columns id, label, at, key_id, boxes (a list of {label, box}, or None): of each id the last one said. first_day: day number;
+    earlier days are not looked into."""
     import pandas as pd
 
     rows = []
@@ -99,6 +100,7 @@ def read_feedback(folder: Path, first_day: int = 0) -> "pd.DataFrame":
         with contextlib.suppress(FileNotFoundError):
             rows += [row for row, _ in lines(file.growing.read_bytes()) if row is not None]
     table = pd.DataFrame(rows, columns=["id", "label", "at", "key_id"])
+    table["boxes"] = pd.Series([row.get("boxes") for row in rows], dtype=object)
     table["at"] = pd.to_datetime(table["at"], utc=True, format="ISO8601")
     return table.sort_values("at", kind="stable").drop_duplicates("id", keep="last").reset_index(drop=True)
 

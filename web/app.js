@@ -55,7 +55,7 @@ async function tell(label) {
     await sendFeedback(id, label);
     if (current?.id !== id) return;
     $("ask").hidden = $("correct").hidden = true;
-    $("thanks").textContent = "Thank you. The next training learns from it.";
+    $("thanks").textContent = "Thank you. It counts for how well this model is doing.";
   } catch (error) {
     $("thanks").textContent = error instanceof Problem ? `${error.got} ${error.act}` : "That did not work; try again.";
   }

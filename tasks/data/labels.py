@@ -20,11 +20,12 @@ def label_places(paths: StatePaths, system: str) -> LabelPlaces:
 
 
 def known_labels(run: Run) -> tuple[str, ...]:
-    """What an image may be called, of `data.classes`, else of the labels of the last data version, else of the champion's."""
-    return answering(run.config.kind).vocabulary(_model_labels(run))
+    """What an image may be called."""
+    return answering(run.config.kind).vocabulary(model_labels(run))
 
 
-def _model_labels(run: Run) -> tuple[str, ...]:
+def model_labels(run: Run) -> tuple[str, ...]:
+    """`data.classes`, else the labels of the last data version, else the champion's."""
     if run.config.data.classes is not None and run.config.data.label_by == "class":
         return run.config.data.classes
     if (last := run.folder / "dataset.json").is_file():

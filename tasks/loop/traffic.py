@@ -8,11 +8,12 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 
 from vision.data.config import DrawnSource
-from vision.data.synthetic import draw_picture, image_seed, jpeg_quality, labels_of
+from vision.data.synthetic import draw_picture, drawn_boxes, image_seed, jpeg_quality, labels_of
 from vision.data.synthetic_scene import encode
 
 TIMEOUT_S = 30
@@ -23,7 +24,8 @@ HOUR_S = 3600
 
 @dataclass(frozen=True)
 class Sent:
-    """One request and its answer. at_s: time.monotonic(). status 0: no answer came. label: what was drawn."""
+    """One request and its answer. at_s: time.monotonic(). status 0: no answer came. label: what a person would call the image who
+    sees the answer."""
 
     at_s: float
     scene: str
@@ -78,36 +80,52 @@ class Traffic:
     def _ask(self, client: httpx.Client) -> Sent:
         number, scene, labelled = next(self._numbers), self.scene, self.labelled
         labels = labels_of(self._source)
-        label = labels[number % len(labels)]
-        data = draw(self._source, scene, label, image_seed(self._seed, label, number))
+        picture = draw(
+            self._source, scene, label := labels[number % len(labels)], image_seed(self._seed, label, number)
+        )
         headers = {"Authorization": f"Bearer {next(self._clients)}"}
         at_s = time.monotonic()
         try:
             query = {"keep": "true"} if labelled else {}
-            files = {"file": (f"{number}.jpg", data, "image/jpeg")}
+            files = {"file": (f"{number}.jpg", picture.data, "image/jpeg")}
             response = client.post("/predict", params=query, files=files, headers=headers)
-            sent = _sent(response, at_s, scene, label)
+            sent = _sent(response, at_s, scene, picture)
             if labelled and sent.prediction_id:
-                said = {"id": sent.prediction_id, "label": label}
+                said = {"id": sent.prediction_id, "label": sent.label, "boxes": picture.boxes}
                 client.post("/feedback", json=said, headers=headers).raise_for_status()
         except httpx.HTTPError:
-            sent = Sent(at_s, scene, label, status=0)
+            sent = Sent(at_s, scene, picture.label, status=0)
         self.sent.append(sent)
         return sent
 
 
-def draw(source: DrawnSource, scene: str, label: str, seed: int) -> bytes:
-    """A JPEG as this scene's camera stores it."""
-    return encode(draw_picture(source, label, seed, scene)[0], jpeg_quality(seed, scene))
+@dataclass(frozen=True)
+class Picture:
+    """data: a JPEG as its scene's camera stores it. label: what was drawn. boxes: of all that is wrong with it, as feedback names them;
+    None for what is labelled as a whole."""
+
+    data: bytes
+    label: str
+    boxes: list[dict[str, Any]] | None
+
+    def called(self, answer: str) -> str:
+        """By a person who sees the answer: what is there beside the label is not wrong."""
+        return answer if answer in {box["label"] for box in self.boxes or ()} else self.label
 
 
-def _sent(response: httpx.Response, at_s: float, scene: str, label: str) -> Sent:
+def draw(source: DrawnSource, scene: str, label: str, seed: int) -> Picture:
+    picture, mask = draw_picture(source, label, seed, scene)
+    boxes = drawn_boxes(source, mask)
+    said = None if boxes is None else [{"label": box.label, "box": list(box[1:])} for box in boxes]
+    return Picture(encode(picture, jpeg_quality(seed, scene)), label, said)
+
+
+def _sent(response: httpx.Response, at_s: float, scene: str, picture: Picture) -> Sent:
     if response.status_code != 200:
-        return Sent(at_s, scene, label, response.status_code)
+        return Sent(at_s, scene, picture.label, response.status_code)
     answer = response.json()
-    return Sent(
-        at_s, scene, label, 200, answer["label"], answer["model"]["version"], answer["prediction_id"]
-    )  # fmt: skip
+    label, version = answer["label"], answer["model"]["version"]
+    return Sent(at_s, scene, picture.called(label), 200, label, version, answer["prediction_id"])
 
 
 def client_tokens(secret_file: Path, count: int) -> list[str]:

@@ -49,6 +49,12 @@ def test_a_label_that_the_model_does_not_have_is_refused_with_those_it_has(worke
     assert "amber, moss, slate" in error["allowed"]
 
 
+def test_a_model_of_whole_images_takes_no_boxes(worker, draw):
+    boxes = [{"label": "moss", "box": [1, 2, 3, 4]}]
+    error = said(worker, 422, id=ask(worker, draw)["prediction_id"], label="moss", boxes=boxes)
+    assert error["got"] == "boxes, of a model that tells no places"
+
+
 @pytest.mark.parametrize(
     "body", [b"", b"[]", b"{", b"null", b'{"id": 3, "label": "moss"}', b'{"id": "x"}', b"\xff\xfe",
              b'{"id": "x", "label": "moss", "role": "admin"}', json.dumps({"id": "x", "label": "y" * 300}).encode()]
@@ -60,7 +66,7 @@ def test_a_body_that_is_no_feedback_is_refused(worker, body):
 
 
 def test_a_body_past_its_limit_is_refused(worker):
-    assert worker.client.post("/feedback", content=b" " * 5000).status_code == 413
+    assert worker.client.post("/feedback", content=b" " * 70_000).status_code == 413
 
 
 def test_feedback_that_can_not_be_kept_is_not_said_to_be(worker, draw):

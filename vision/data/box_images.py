@@ -1,7 +1,7 @@
 """Image files that annotations speak of: where they lie, how large they are, which way up, and which nobody named."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -45,6 +45,13 @@ def turned(box: Box, size: Size) -> Box:
     x1, x2 = (high - box.y2, high - box.y1) if mirror_x else (box.y1, box.y2)
     y1, y2 = (wide - box.x2, wide - box.x1) if mirror_y else (box.x1, box.x2)
     return Box(box.label, x1, y1, x2, y2)
+
+
+def upright_boxes(boxes: Iterable[Box], annotated: tuple[int, int], size: Size) -> tuple[Box, ...] | None:
+    """In pixels of the upright image. annotated: (width, height) that they were drawn on; None where it is neither of the image's."""
+    if annotated == size.upright:
+        return tuple(boxes)
+    return tuple(turned(box, size) for box in boxes) if annotated == size.stored else None
 
 
 def place(folder: Path, name: str, said_by: Path) -> Path:

@@ -1,7 +1,7 @@
-"""Labels that people gave to served images, in a data set with boxes: what they can add without drawing a box.
+"""Labels that people gave to served images, in a data set with boxes.
 
-An image that they call normal is whole: it has no box. One that they call by a defect's name lacks the place, so it teaches
-a detector nothing; where only presence is learned it is taken, its boxes unknown.
+An image whose boxes they drew is whole, and so is one that they call normal: it has none. One that they only call by a defect's name
+lacks the place, so it teaches a detector nothing; where only presence is learned it is taken, its boxes unknown.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ FOLDER = "labelled"
 
 @dataclass(frozen=True)
 class BoxAdditions:
-    """images: new ones. conflicts: (key in the source, its label, the label that was said). placeless: how many name a
+    """images: new ones. conflicts: (key in the source, its label, the label that was said). placeless: how many only name a
     defect and so wait for somebody to draw its box."""
 
     images: tuple[SourceImage, ...] = ()
@@ -41,7 +41,7 @@ def add_labelled(
             image = by_file[there[row.sha256][1]]
             if not _agrees(row.label, image, label_by):
                 conflicts.append((image.key, _called(image, label_by), row.label))
-        elif row.label == NORMAL or label_by == "presence":
+        elif row.label == NORMAL or label_by == "presence" or row.places is not None:
             added.append(_image(store, row))
         else:
             placeless += 1
@@ -50,7 +50,7 @@ def add_labelled(
 
 def _image(store: Path, row: LabelRow) -> SourceImage:
     name = f"{PREFIX}{Path(row.file).name}"
-    return SourceImage(row.file, f"images/{FOLDER}/{name}", store / row.file, () if row.label == NORMAL else None)
+    return SourceImage(row.file, f"images/{FOLDER}/{name}", store / row.file, () if row.label == NORMAL else row.places)
 
 
 def _agrees(label: str, image: SourceImage, label_by: str) -> bool:

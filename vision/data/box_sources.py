@@ -73,7 +73,7 @@ def _told(placeless: int) -> list[str]:
         return []
     return [
         f"{placeless:,} images that people called by a defect's name wait: a label says no place, and a detector learns from "
-        "boxes. Draw them and add them to the source; images called normal are taken as they are"
+        "boxes. Say them with `boxes` by POST /feedback, or add the images to the source; those called normal are taken as they are"
     ]
 
 

@@ -4,15 +4,15 @@ What can't be understood (broken JSON, an id that is nowhere) is a `UserError`; 
 image, an image that is not there), is kept for the data contract to judge.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from vision.data.box_images import place, size_of, turned, unlisted_images
+from vision.data.box_images import place, size_of, unlisted_images, upright_boxes
 from vision.data.box_sets import BoxSet, SourceImage
 from vision.data.boxes import Box, from_coco
-from vision.data.coco_file import CocoFile, CocoImage, read_coco
+from vision.data.coco_file import CocoFile, CocoImage, Id, read_coco
 from vision.data.coco_masks import extent
 from vision.data.config import CocoLayout
 from vision.data.folders import listed
@@ -91,16 +91,23 @@ def _part(file: Path, root: Path, layout: CocoLayout) -> Part:
 
 def _images(content: CocoFile, part: Part, root: Path, prefix: str) -> tuple[list[SourceImage], int]:
     """Of one annotation file, and how many regions of a crowd it has, which are no boxes."""
+    boxes, crowds = boxes_by_image(content, part.file, prefix)
+    found = [_image(image, tuple(boxes[image.id]), part, root, crowds[image.id]) for image in content.images]
+    return found, crowds.total()
+
+
+def boxes_by_image(content: CocoFile, file: Path, prefix: str = "") -> tuple[dict[Id, list[Box]], Counter[Id]]:
+    """By the image's id: its boxes, and how many regions of a crowd it has. prefix: of the labels. Raises `UserError` for an
+    annotation without a place."""
     names = {category.id: prefix + category.name for category in content.categories}
-    boxes, crowds = defaultdict(list), defaultdict(int)
+    boxes, crowds = defaultdict(list), Counter()
     for place_no, one in enumerate(content.annotations):
         if one.iscrowd:
             crowds[one.image_id] += 1
             continue
-        bbox = one.bbox or extent(one.segmentation, f"{part.file}: annotations.{place_no}")
+        bbox = one.bbox or extent(one.segmentation, f"{file}: annotations.{place_no}")
         boxes[one.image_id].append(from_coco(names[one.category_id], bbox))
-    found = [_image(image, tuple(boxes[image.id]), part, root, crowds.get(image.id, 0)) for image in content.images]
-    return found, sum(crowds.values())
+    return boxes, crowds
 
 
 def _image(image: CocoImage, boxes: tuple[Box, ...], part: Part, root: Path, crowds: int) -> SourceImage:
@@ -116,12 +123,10 @@ def _image(image: CocoImage, boxes: tuple[Box, ...], part: Part, root: Path, cro
     size = size_of(file)
     if size is None or annotated is None:
         return SourceImage(key, target, file, boxes, size.upright if size else annotated)
-    if annotated not in (size.upright, size.stored):
+    fault, turned = None, upright_boxes(boxes, annotated, size)
+    if turned is None:
         fault = "other size: annotated at {} x {}, the file has {} x {}".format(*annotated, *size.upright)
-        return SourceImage(key, target, file, boxes, size.upright, fault=fault)
-    if annotated != size.upright:
-        boxes = tuple(turned(box, size) for box in boxes)
-    return SourceImage(key, target, file, boxes, size.upright)
+    return SourceImage(key, target, file, boxes if turned is None else turned, size.upright, fault=fault)
 
 
 def _unlisted(part: Part, root: Path, known: set, layout: CocoLayout, others: set[Path]) -> Iterator[SourceImage]:

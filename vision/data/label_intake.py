@@ -33,7 +33,7 @@ QUEUE = "queue.json"
 class Labelled(Section):
     """What the store of labelled images holds now, and what this call did.
 
-    images: in the store. new: taken in by this call. moved: whose label has changed. conflicts: images of which two
+    images: in the store. new: taken in by this call. moved: whose label or boxes have changed. conflicts: images of which two
     predictions were labelled differently; the last word counts. refused: feedback that gave no image, by reason:
     `unknown_label`, `no_image` (the client did not ask to keep it, or its days are over), `damaged_image`, `no_id`.
     """
@@ -43,7 +43,7 @@ class Labelled(Section):
     moved: int = 0
     conflicts: int = 0
     sha: str
-    """Hash of which images have which labels."""
+    """Hash of which images have which labels and boxes."""
     refused: dict[str, int] = {}
 
 
@@ -132,10 +132,16 @@ def _take(intake: _Intake, word: dict[str, Any]) -> str | None:
     at, file = word["at"].isoformat(timespec="milliseconds"), f"images/{label}/{source.name}"
     if known is None or known.at <= at:
         _copy(intake.places.store / known.file if known else source, intake.places.store / file)
+        who, boxes = word["key_id"] or "", _boxes_text(word["boxes"])
         intake.rows[sha] = LabelRow(
-            sha256=sha, label=label, file=file, id=prediction_id, key_id=word["key_id"] or "", at=at
+            sha256=sha, label=label, file=file, id=prediction_id, key_id=who, at=at, boxes=boxes
         )
     return None
+
+
+def _boxes_text(said: list[dict[str, Any]] | None) -> str:
+    """As `LabelRow.boxes` has them."""
+    return "" if said is None else json.dumps([[each["label"], *each["box"]] for each in said])
 
 
 def _is_image(path: Path, max_megapixels: float) -> bool:
@@ -171,8 +177,12 @@ def _told(intake: _Intake, before: dict[str, LabelRow]) -> Labelled:
     return Labelled(
         images=len(intake.rows),
         new=len(set(intake.rows) - set(before)),
-        moved=sum(intake.rows[sha].label != row.label for sha, row in before.items()),
+        moved=sum(_said(intake.rows[sha]) != _said(row) for sha, row in before.items()),
         conflicts=sum(len(set(said.values())) > 1 for said in intake.said.values()),
         sha=labels_sha(intake.rows.values()),
         refused=dict(sorted(intake.refused.items())),
     )
+
+
+def _said(row: LabelRow) -> tuple[str, str]:
+    return row.label, row.boxes

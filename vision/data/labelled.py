@@ -6,11 +6,13 @@ A row stands in the table only while its file is there.
 
 import csv
 import io
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from vision.data.boxes import Box
 from vision.data.folders import Classes
 from vision.lineage import sha256_json
 from vision.package import sha256_file
@@ -30,6 +32,12 @@ class LabelRow(Section):
     id: str
     key_id: str = ""
     at: str
+    boxes: str = ""
+    """JSON [[label, x1, y1, x2, y2], ...] of all that it shows, pixels; empty where nobody drew them."""
+
+    @property
+    def places(self) -> tuple[Box, ...] | None:
+        return tuple(Box(*each) for each in json.loads(self.boxes)) if self.boxes else None
 
 
 def read_labels(folder: Path) -> list[LabelRow]:
@@ -53,8 +61,8 @@ def write_labels(folder: Path, rows: Iterable[LabelRow]) -> None:
 
 
 def labels_sha(rows: Iterable[LabelRow]) -> str:
-    """Content hash of the store: which images, with which labels."""
-    return sha256_json(sorted((row.sha256, row.label) for row in rows))
+    """Content hash of the store: which images, with which labels and boxes."""
+    return sha256_json(sorted((row.sha256, row.label, *filter(None, [row.boxes])) for row in rows))
 
 
 @dataclass(frozen=True)

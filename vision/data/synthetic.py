@@ -17,6 +17,7 @@ from PIL import Image
 
 from vision.data import synthetic_clutter as clutter
 from vision.data import synthetic_scene as scenery
+from vision.data.boxes import Box
 from vision.data.config import DrawnSource
 from vision.data.synthetic_leaf import colour_tissue, draw_leaf_shape, relief_of
 from vision.data.synthetic_lesions import paint_lesions
@@ -151,6 +152,15 @@ def draw_picture(config: DrawnSource, label: str, seed: int, scene: str) -> tupl
 
         return draw_surface(label, seed, config.side_px, scene)
     return draw_leaf(label, seed, config.side_px, scene)
+
+
+def drawn_boxes(config: DrawnSource, mask: np.ndarray) -> list[Box] | None:
+    """The boxes in a mask of `draw_picture`; None for what is labelled as a whole."""
+    if config.what != "surfaces":
+        return None
+    from vision.data.synthetic_surfaces import boxes_of_mask
+
+    return boxes_of_mask(mask)
 
 
 def draw_dataset(config: DrawnSource, out: Path, on_progress: Callable[[int, int], None] | None = None) -> None:

@@ -122,6 +122,11 @@ class Anomaly:
     def truth(self, row: Mapping[str, Any], answer: Mapping[str, Any]) -> str:
         return row["label"]
 
+    def wrong_boxes(
+        self, boxes: Sequence[Mapping[str, Any]], label: str, answer: Mapping[str, Any], labels: Sequence[str]
+    ) -> tuple[str, str] | None:
+        return found_boxes.wrong_boxes(boxes, label, answer, (DEFECT,))
+
     def overlay(self, image: "Image.Image", outputs: Mapping[str, np.ndarray], spec: Spec, side_px: int) -> np.ndarray:
         """outputs: heat [1, h, w]."""
         from vision.explain.overlay import overlay_whole

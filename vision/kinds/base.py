@@ -120,6 +120,12 @@ class Answering(Protocol):
     def truth(self, row: Mapping[str, Any], answer: Mapping[str, Any]) -> str:
         """What a person who knows the image would call it on seeing the answer, of `vocabulary`. row: of the manifest."""
 
+    def wrong_boxes(
+        self, boxes: Sequence[Mapping[str, Any]], label: str, answer: Mapping[str, Any], labels: Sequence[str]
+    ) -> tuple[str, str] | None:
+        """(got, allowed) of boxes, {label, box}, that a person drew where an image answered by `answer` shows `label` and they can't
+        be all of it; None when they can. labels: the model's own."""
+
     def overlay(self, image: "Image.Image", outputs: Mapping[str, np.ndarray], spec: Spec, side_px: int) -> np.ndarray:
         """Where the answer comes from, drawn on the photograph (RGB, upright), no longer than `side_px`: uint8 [H, W, 3].
 

@@ -114,6 +114,11 @@ class Classify:
     def truth(self, row: Mapping[str, Any], answer: Mapping[str, Any]) -> str:
         return row["label"]
 
+    def wrong_boxes(
+        self, boxes: Sequence[Mapping[str, Any]], label: str, answer: Mapping[str, Any], labels: Sequence[str]
+    ) -> tuple[str, str]:
+        return "boxes, of a model that tells no places", "a label without boxes"
+
     def overlay(self, image: "Image.Image", outputs: Mapping[str, np.ndarray], spec: Spec, side_px: int) -> np.ndarray:
         """Grad-CAM of the likeliest label. outputs: logits [1, K], heatmaps [1, K, g, g]."""
         from vision.explain.overlay import overlay_whole

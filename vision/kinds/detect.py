@@ -95,6 +95,11 @@ class Detect:
     def truth(self, row: Mapping[str, Any], answer: Mapping[str, Any]) -> str:
         return found_boxes.truth_of_boxes(row, answer)
 
+    def wrong_boxes(
+        self, boxes: Sequence[Mapping[str, Any]], label: str, answer: Mapping[str, Any], labels: Sequence[str]
+    ) -> tuple[str, str] | None:
+        return found_boxes.wrong_boxes(boxes, label, answer, labels)
+
     def overlay(self, image: "Image.Image", outputs: Mapping[str, np.ndarray], spec: Spec, side_px: int) -> np.ndarray:
         from vision.explain.boxes import overlay_boxes
 

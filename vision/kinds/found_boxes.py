@@ -114,3 +114,21 @@ def truth_of_boxes(row: Mapping[str, Any], answer: Answer) -> str:
     """The label said, where the image has a box of that label (or none, where it is called normal); else the row's own."""
     known = {box.label for box in boxes_of(row.get("boxes"))} or {NORMAL}
     return answer["label"] if answer["label"] in known else row["label"]
+
+
+def wrong_boxes(
+    boxes: Sequence[Mapping[str, Any]], label: str, answer: Answer, labels: Sequence[str]
+) -> tuple[str, str] | None:
+    """See `Answering.wrong_boxes`. labels: that a box may have."""
+    width, height = answer["width_px"], answer["height_px"]
+    allowed = (
+        f"boxes of {', '.join(labels)}, each [x1, y1, x2, y2] in pixels, x1 < x2, y1 < y2, inside the image's {width} x {height}; "
+        f"`label` is that of one of them, or {NORMAL} where there are none"
+    )
+    for each in boxes:
+        x1, y1, x2, y2 = each["box"]
+        if each["label"] not in labels or not (0 <= x1 < x2 <= width and 0 <= y1 < y2 <= height):
+            return f"box {each['label']} [{x1:g}, {y1:g}, {x2:g}, {y2:g}]", allowed
+    if label not in ({each["label"] for each in boxes} or {NORMAL}):
+        return f"label {label} with {len(boxes)} boxes, none of them of it", allowed
+    return None

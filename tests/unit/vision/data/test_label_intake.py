@@ -12,12 +12,14 @@ from PIL import Image
 from uuid6 import uuid7
 
 from vision.data import label_intake
+from vision.data.boxes import Box
 from vision.data.config import DataConfig, SplitConfig
 from vision.data.label_intake import LabelPlaces, take_in
 from vision.data.labelled import read_labels
 from vision.data.manifest import describe_files, list_images
 from vision.data.sources import materialise
 from vision.data.splits import assign, placements
+from vision.lineage import sha256_json
 from vision.records import Feedback, day_folder, day_number, feedback_line
 
 LABELS = ("leaf", "moss")
@@ -48,9 +50,10 @@ class Desk:
         (folder / f"{made}.json").write_text(json.dumps({"id": made, "file": name, "client_hash": None}))
         return made
 
-    def say(self, made: str, label: str, key_id: str | None = "k1") -> None:
+    def say(self, made: str, label: str, key_id: str | None = "k1", boxes: list | None = None) -> None:
         self.words += 1
-        word = Feedback(id=made, label=label, at=START + timedelta(seconds=self.words), key_id=key_id)
+        at = START + timedelta(seconds=self.words)
+        word = Feedback(id=made, label=label, at=at, key_id=key_id, boxes=boxes)
         folder = self.places.feedback / day_folder(day_number())
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / "host-1-a.ndjson").open("ab") as log:
@@ -216,3 +219,27 @@ def test_a_class_that_only_people_have_labelled_is_taken_when_the_config_lists_i
     assert version(shelf, desk, tmp_path / "out").labels == LABELS
     made = version(shelf, desk, tmp_path / "out", classes=["leaf", "fern"])
     assert made.counts == {"leaf": 12, "fern": 1}
+
+
+def test_boxes_come_along_and_the_last_words_count(desk):
+    made, other = desk.keep(png(1)), desk.keep(png(2))
+    desk.say(made, "leaf", boxes=[{"label": "leaf", "box": [1, 2, 3.5, 4]}])
+    desk.say(other, "moss")
+    first = desk.take()
+    places = {row.label: row.places for row in read_labels(desk.places.store)}
+    assert places == {"leaf": (Box("leaf", 1, 2, 3.5, 4),), "moss": None}
+    desk.say(made, "leaf", boxes=[])
+    second = desk.take()
+    assert (first.moved, second.moved, second.images) == (0, 1, 2) and first.sha != second.sha
+    assert {row.label: row.places for row in read_labels(desk.places.store)} == {"leaf": (), "moss": None}
+    assert desk.take() == second.model_copy(update={"moved": 0})
+
+
+def test_a_store_of_before_there_were_boxes_is_read_and_keeps_its_hash(desk):
+    made = desk.keep(png(1))
+    desk.say(made, "leaf")
+    sha, table = desk.take().sha, desk.places.store / "labels.csv"
+    rows = [line.rpartition(",")[0] for line in table.read_text().splitlines()]
+    table.write_text("\n".join(rows) + "\n")
+    assert [row.places for row in read_labels(desk.places.store)] == [None]
+    assert desk.take().sha == sha == sha256_json([(hashlib.sha256(png(1)).hexdigest(), "leaf")])
