@@ -125,6 +125,11 @@ def test_feedback_that_fits_nothing(service, fault):
         ),
         ("feedback whose id is a path", 404, {"id": "../../keys.json", "label": "moss"}),
         ("feedback with a label that the model does not have", 422, {"id": prediction_id, "label": "mildew"}),
+        (
+            "feedback with boxes, of a model that tells no places",
+            422,
+            {"id": prediction_id, "label": "moss", "boxes": [{"label": "moss", "box": [1, 2, 3, 4]}]},
+        ),
     ):
         said = service.refuses(status, path="/feedback", json=body)
         fault.saw("Requests", given, exit=status, says=said.replace(prediction_id, "…"), kept="no feedback is written")

@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from torch import Generator
 
-from vision.errors import MachineError
 from vision.models.freezing import Frozen
 from vision.training.config import StageConfig, TrainingConfig
 from vision.training.inputs import Pixels
@@ -31,24 +30,19 @@ class Keeper:
     def keep(self, split: SplitData, views: int = 0) -> SplitData:
         """The same split with [max(1, views) n, ...] in place of images: float16 where the training computes in 16 bits.
 
-        views: augmented ones of each image; 0: the image as it is served. Raises `MachineError` where the disk has no room.
+        views: augmented ones of each image; 0: the image as it is served. Raises `OSError` where the disk of temporary files has no room.
         """
         if not len(split.indices):
             return split
         self._frozen.eval()
-        kept = None
+        count, none = len(split.indices), self._found(split, np.arange(0), None)
+        kept = _room((max(1, views) * count, *none.shape[1:]), none.dtype)
         for view in range(max(1, views)):
             generator = self._generator(view) if views else None
-            for positions in in_order(len(split.indices), self._config.batch_size, self._team):
-                found = self._found(split, positions, generator)
-                if kept is None:
-                    kept = _room((max(1, views) * len(split.indices), *found.shape[1:]), found.dtype)
-                kept[view * len(split.indices) + positions] = found
-        if kept is None:  # more members than images
-            found = self._found(split, np.arange(1), None)
-            kept = _room((max(1, views) * len(split.indices), *found.shape[1:]), found.dtype)
+            for positions in in_order(count, self._config.batch_size, self._team):
+                kept[view * count + positions] = self._found(split, positions, generator)
         self._team.fill(kept)
-        return replace(split, images=kept, indices=np.arange(len(split.indices)), views=max(1, views))
+        return replace(split, images=kept, indices=np.arange(count), views=max(1, views))
 
     def _found(self, split: SplitData, positions: np.ndarray, generator: Generator | None) -> np.ndarray:
         pixels = self._pixels
@@ -74,9 +68,5 @@ def _room(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
             if hasattr(os, "posix_fallocate"):  # not on macOS
                 os.posix_fallocate(file.fileno(), 0, size)
         except OSError as error:
-            raise MachineError(
-                f"{size / 2**20:.0f} MiB of what the frozen layers make of the images find no room: {error.strerror}",
-                f"so much room in {tempfile.gettempdir()}",
-                "free it, set TMPDIR to a larger disk, or lower training.cached_views",
-            ) from None
+            raise OSError(error.errno, error.strerror, tempfile.gettempdir()) from None
         return np.memmap(file, dtype, "r+", shape=shape)

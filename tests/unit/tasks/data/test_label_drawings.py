@@ -8,7 +8,7 @@ import pytest
 from tasks.data.label_queue import make_queue
 from tasks.data.queue_labels import take_sheets
 from tasks.run import open_run
-from tests.served_images import Served, ids_of, png
+from tests.label_desk import Served, ids_of, png
 from vision.data.labelled import read_labels
 from vision.errors import UserError
 from vision.records_read import read_feedback

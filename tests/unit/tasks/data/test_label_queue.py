@@ -12,7 +12,7 @@ from tasks.data import label_queue
 from tasks.data.label_queue import make_queue
 from tasks.data.queue_labels import take_sheets
 from tasks.run import open_run
-from tests.served_images import LABELS, Served, ids_of, png
+from tests.label_desk import LABELS, Served, ids_of, png
 from vision.errors import UserError
 from vision.records import Feedback, feedback_line
 from vision.records_log import LineLog
