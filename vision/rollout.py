@@ -143,11 +143,19 @@ def _against(release: Release, evidence: Evidence, config: Limits) -> tuple[str,
     """What speaks for taking the challenger back at once."""
     if evidence.refused is not None:
         return (f"the service refuses version {release.challenger.version}: {evidence.refused}",)
-    against = tuple(str(measure) for measure in evidence.measures if measure.against and measure.name != DISAGREEMENT)
-    split, accuracy = evidence.measure(DISAGREEMENT), evidence.measure(ACCURACY)
-    if against or split is None or not split.against or not _lost(accuracy, config):
+    doubts, accuracy = _doubts(evidence), evidence.measure(ACCURACY)
+    against = tuple(str(measure) for measure in evidence.measures if measure.against and measure not in doubts)
+    if against or not doubts or not _lost(accuracy, config):
         return against
-    return str(split), f"labels don't side with the challenger: {accuracy}"
+    return *map(str, doubts), f"labels don't side with the challenger: {accuracy}"
+
+
+def _doubts(evidence: Evidence) -> list[Measure]:
+    """Against the challenger, unless labels show that it is right more often. A retrained model shall answer otherwise where the
+    old one was wrong; and where that one was wrong and sure of it, being less sure is no fault. Without any label it is one."""
+    split, unsure, accuracy = (evidence.measure(name) for name in (DISAGREEMENT, UNSURE, ACCURACY))
+    labelled = accuracy is not None and accuracy.found.count > 0
+    return [one for one in (split, unsure if labelled else None) if one is not None and one.against]
 
 
 def _obstacles(release: Release, evidence: Evidence, config: Limits) -> tuple[str, ...]:
@@ -156,12 +164,12 @@ def _obstacles(release: Release, evidence: Evidence, config: Limits) -> tuple[st
     have, need = _counts(release, evidence, config)
     if have < need:
         found.append(_progress(release, evidence, config))
-    split, accuracy = evidence.measure(DISAGREEMENT), evidence.measure(ACCURACY)
-    if split is not None and split.against and not _better(accuracy):
-        labels = accuracy.found.count if accuracy else 0
-        few = f"{labels} of {config.disagreement_labels} pairs have one"
-        found.append(f"{split}: labels decide, {few if labels < config.disagreement_labels else accuracy}")
-    return tuple(found)
+    accuracy = evidence.measure(ACCURACY)
+    labels = accuracy.found.count if accuracy else 0
+    few = f"{labels} of {config.disagreement_labels} pairs have one"
+    decide = few if labels < config.disagreement_labels else accuracy
+    doubts = () if _better(accuracy) else _doubts(evidence)
+    return *found, *(f"{doubt}: labels decide, {decide}" for doubt in doubts)
 
 
 def _better(accuracy: Measure | None) -> bool:

@@ -32,6 +32,8 @@ def test_feedback_may_say_where_the_defects_are(worker):
     assert said.status_code == 200, said.text
     table = read_feedback(worker.system / "feedback").set_index("id")
     assert table.loc[made, "boxes"] == drawn
+    passport = worker.client.get(f"/predictions/{made}/lineage").json()
+    assert passport["feedback"]["label"] == "pit" and passport["feedback"]["boxes"] == drawn
     assert worker.client.post("/feedback", json={"id": made, "label": "normal", "boxes": []}).status_code == 200
     assert read_feedback(worker.system / "feedback").set_index("id").loc[made, "boxes"] == []
 

@@ -4,7 +4,7 @@ An image whose boxes they drew is whole, and so is one that they call normal: it
 lacks the place, so it teaches a detector nothing; where only presence is learned it is taken, its boxes unknown.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,15 +42,18 @@ def add_labelled(
             if not _agrees(row.label, image, label_by):
                 conflicts.append((image.key, _called(image, label_by), row.label))
         elif row.label == NORMAL or label_by == "presence" or row.places is not None:
-            added.append(_image(store, row))
+            added.append(_image(store, row, None if label_by == "presence" else said))
         else:
             placeless += 1
     return BoxAdditions(tuple(added), tuple(sorted(conflicts)), placeless)
 
 
-def _image(store: Path, row: LabelRow) -> SourceImage:
-    name = f"{PREFIX}{Path(row.file).name}"
-    return SourceImage(row.file, f"images/{FOLDER}/{name}", store / row.file, () if row.label == NORMAL else row.places)
+def _image(store: Path, row: LabelRow, known: Collection[str] | None) -> SourceImage:
+    """known: labels that a box may have; None: any. Boxes of other classes are left out, as of the source's own images."""
+    name, places = f"{PREFIX}{Path(row.file).name}", () if row.label == NORMAL else row.places
+    if places and known is not None:
+        places = tuple(box for box in places if box.label in known)
+    return SourceImage(row.file, f"images/{FOLDER}/{name}", store / row.file, places)
 
 
 def _agrees(label: str, image: SourceImage, label_by: str) -> bool:

@@ -82,37 +82,6 @@ def test_a_challenger_that_is_worse_is_taken_back_and_the_reason_has_the_numbers
     )
 
 
-def test_a_challenger_that_answers_otherwise_waits_for_labels_and_these_decide(drawn, tmp_path):
-    stage = drawn("shadow")
-    stage.shadow(220, BAD)
-    decided = step(stage)
-    assert decided.to == "stay" and "labels decide, 0 of 50" in decided.reasons[0]
-    stage.shadow(120, Nature(wrong=0.6), champion=Nature(wrong=0.5), labelled=1.0)
-    decided = step(stage)
-    assert decided.to == "rollback" and "labels don't side with" in " ".join(decided.reasons)
-
-
-def test_a_better_challenger_is_not_taken_back_because_few_labels_do_not_prove_it_yet(drawn):
-    stage = drawn("shadow")
-    stage.shadow(220, Nature(wrong=0.25), champion=Nature(wrong=0.5))
-    stage.shadow(60, Nature(wrong=0.25), champion=Nature(wrong=0.5), labelled=1.0)
-    accuracy = weighed(stage).measure("accuracy_loss").found
-    assert accuracy.value < 0 < accuracy.high and accuracy.count >= 50
-    decided = step(stage)
-    assert decided.to == "stay" and "labels decide, accuracy_loss -" in decided.reasons[0]
-    stage.shadow(200, Nature(wrong=0.25), champion=Nature(wrong=0.5), labelled=1.0)
-    assert step(stage).to == "canary"
-
-
-def test_a_disagreement_in_which_labels_side_with_the_challenger_is_no_obstacle(drawn):
-    """As after drift: the old champion is wrong on what the new one has learnt."""
-    stage = drawn("shadow")
-    stage.shadow(210, Nature(wrong=0.05), champion=Nature(wrong=0.6), labelled=0.5)
-    evidence = weighed(stage)
-    assert evidence.measure("disagreement").against
-    assert step(stage).to == "canary"
-
-
 def test_what_the_service_refuses_to_load_is_taken_back_unless_it_answered_since(drawn):
     stage = drawn("shadow")
     stage.fail(1, "load", "golden images differ")

@@ -43,7 +43,8 @@ def test_a_detector_takes_images_called_normal_and_lets_named_defects_wait_for_a
 def test_a_detector_takes_an_image_whose_boxes_were_drawn(tmp_path):
     write_coco(tmp_path / "data")
     new = {picture(tmp_path / "pitted.jpg", 50): "pit"}
-    got, images = made(tmp_path, new, "class", '[["pit", 1.5, 2, 9, 8], ["scratch", 20, 2, 50, 6]]')
+    drawn = '[["pit", 1.5, 2, 9, 8], ["scratch", 20, 2, 50, 6], ["of another time", 1, 1, 5, 5]]'
+    got, images = made(tmp_path, new, "class", drawn)
     [added] = [image for path, image in images.items() if "labelled" in path]
     assert added.boxes == (Box("pit", 1.5, 2, 9, 8), Box("scratch", 20, 2, 50, 6))
     assert (got.labelled, got.notes) == (1, ())
