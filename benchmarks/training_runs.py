@@ -3,9 +3,9 @@
 Phase `head` trains the head on a frozen backbone, phase `top` the last block too (the stages of configs/tomato_leaf.yaml).
 The backbone was trained by our own code on leaves drawn with another seed, which is not counted.
 
-ours       `training.cached_views: 4`, as the systems with frozen stages have it: what the frozen layers make of four augmented views of
-           an image is made once for each phase (vision.training.kept).
-fresh      ours without it: a new view of each image in each epoch, through all layers.
+ours       the settings of the systems: a new view of each image in each epoch, through all layers. What the frozen ones make of the
+           validation images is made once (vision.training.kept).
+views      ours with `training.cached_views: 4`: what they make of four augmented views of each training image too. No system has it set.
 plain      benchmarks.plain_two_phase, which augments anew in each epoch too.
 
 Ours counts what such a run needs: the image cache filled by one process, Ray's start and end, the precision probe, an epoch's
@@ -63,7 +63,7 @@ class Data:
 def two_phase(work: Path, images: int, epochs: tuple[int, int], rounds: int) -> dict[str, Any]:
     """images: of a class, to train and validate on; as many again to test on. epochs: of phase `head`, of phase `top`."""
     data = make_start(work, images, epochs)
-    arms = {"ours": partial(run_ours, views=VIEWS), "plain": run_plainly, "fresh": run_ours}
+    arms = {"ours": run_ours, "plain": run_plainly, "views": partial(run_ours, views=VIEWS)}
     found: dict[str, list[Run]] = {name: [] for name in arms}
     for number in range(rounds):
         for name, run in arms.items():

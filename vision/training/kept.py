@@ -47,8 +47,8 @@ class Keeper:
     def _found(self, split: SplitData, positions: np.ndarray, generator: Generator | None) -> np.ndarray:
         pixels = self._pixels
         images = split.read(positions).to(pixels.precision.device)
+        inputs = pixels.judging(images) if generator is None else pixels.training(images, generator)[0]
         with torch.inference_mode(), pixels.precision.autocast():
-            inputs = pixels.judging(images) if generator is None else pixels.training(images, generator)[0]
             found = self._frozen(inputs)
         # NumPy has no bfloat16, of which float16 loses nothing that such layers give.
         return (found if found.dtype == torch.float32 else found.to(torch.float16)).cpu().numpy()

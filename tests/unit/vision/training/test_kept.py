@@ -96,6 +96,13 @@ def test_each_epoch_takes_another_of_the_kept_views(loaders, seen, monkeypatch):
 
 
 @pytest.mark.parametrize("stage", [HEAD, TOP])
+def test_kept_views_are_augmented_in_full_precision_where_the_training_is_in_16_bits(loaders, stage):
+    turned = [{"name": "rotation", "args": {"degrees": 10}}]  # its matrices are inverted, which bfloat16 can't be
+    result = fit(tiny_model(), loaders, plan_for([stage], cached_views=2, precision="bf16", augment=turned))
+    assert all(np.isfinite(record["train_loss"]) for record in result.history)
+
+
+@pytest.mark.parametrize("stage", [HEAD, TOP])
 def test_training_resumed_among_kept_views_equals_an_unbroken_one(loaders, stage):
     plan = plan_for([{**stage, "epochs": 3}, ALL], cached_views=2)
     states = []
