@@ -1,6 +1,6 @@
 """Backbones by name: torchvision's networks without their classifier, under torchvision's own parameter names."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -68,6 +68,15 @@ class Backbone(nn.Module):
         for stage in self.children():
             features = stage(features)
         return features
+
+
+def steps(backbone: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """A backbone's parts in order, by torchvision's names; those of a `features` sequence one by one."""
+    for name, child in backbone.named_children():
+        if name == "features":
+            yield from ((f"features.{number}", part) for number, part in child.named_children())
+        else:
+            yield name, child
 
 
 def _use_cifar_stem(model: nn.Module) -> None:

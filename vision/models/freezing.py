@@ -1,11 +1,10 @@
 """Which parts of a network train. A frozen part keeps its BatchNorm statistics too: it stays in eval mode."""
 
-from collections.abc import Iterator
 from typing import Literal
 
 from torch import Tensor, nn
 
-from vision.models.factory import ARCHITECTURES, Classifier
+from vision.models.factory import ARCHITECTURES, Classifier, steps
 
 Part = Literal["head", "top", "all"]
 
@@ -71,16 +70,7 @@ def split_frozen(network: nn.Module, part: Part) -> tuple[Frozen, Rest] | None:
 
 def _split_layers(network: Classifier, part: Part) -> tuple[list[nn.Module], list[nn.Module]]:
     """The backbone's layers from image to map: those that are frozen, and those that train."""
-    names, layers = zip(*_layers(network.backbone), strict=True)
+    names, layers = zip(*steps(network.backbone), strict=True)
     top = ARCHITECTURES[network.backbone.arch].top
     first = names.index(top[0]) if part == "top" else len(layers)
     return list(layers[:first]), list(layers[first:])
-
-
-def _layers(backbone: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """By the names that `Architecture.top` has."""
-    for name, stage in backbone.named_children():
-        if name == "features":
-            yield from ((f"{name}.{number}", layer) for number, layer in stage.named_children())
-        else:
-            yield name, stage

@@ -5,7 +5,7 @@ to fewer numbers (Johnson and Lindenstrauss 1984), which carries the distances a
 score is the mean of its hottest patches, without the paper's re-weighting.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from vision.errors import UserError
 from vision.models.config import MemoryConfig
+from vision.models.factory import steps
 
 SPREAD_FLOOR = 1e-4
 FLAT = 0.1
@@ -100,15 +101,6 @@ class PatchMemory(nn.Module):
             maps = self._maps(torch.zeros(1, 3, PROBE_PX, PROBE_PX))
         self.backbone.train(was_training)
         return sum(found.shape[1] for found in maps)
-
-
-def steps(backbone: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """A backbone's parts in order, by torchvision's names; those of a `features` sequence one by one."""
-    for name, child in backbone.named_children():
-        if name == "features":
-            yield from ((f"features.{number}", part) for number, part in child.named_children())
-        else:
-            yield name, child
 
 
 def trim(backbone: nn.Module, layers: Sequence[str]) -> None:

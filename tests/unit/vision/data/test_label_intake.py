@@ -1,16 +1,14 @@
 """What people say of served images becomes labelled images, once each, whatever is said twice, late, wrongly or half."""
 
 import hashlib
-import io
 import json
 from datetime import UTC, datetime, timedelta
 
-import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
 from uuid6 import uuid7
 
+from tests.label_desk import png
 from vision.data import label_intake
 from vision.data.boxes import Box
 from vision.data.config import DataConfig, SplitConfig
@@ -24,13 +22,6 @@ from vision.records import Feedback, day_folder, day_number, feedback_line
 
 LABELS = ("leaf", "moss")
 START = datetime.now(UTC)
-
-
-def png(seed: int) -> bytes:
-    pixels = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), dtype=np.uint8)
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).resize((64, 64), Image.Resampling.BICUBIC).save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 class Desk:
