@@ -132,7 +132,7 @@ history: setup ## which model of SYSTEM=… was champion when and why (AT=2026-1
 blast: setup ## models trained on IMAGE=file, sha256 or path (or LABEL=class) of SYSTEM=…, and what they answered
 	@$(PY) -m flows.trace_image --system $(SYSTEM) $(if $(LABEL),--label '$(LABEL)',--image '$(IMAGE)')
 
-queue: setup ## ask people for labels: a new queue for SYSTEM=…, filled ones taken in (TAKE=no [SHEET=labels.csv]: only that)
+queue: setup ## ask people for labels: a new queue for SYSTEM=…, filled ones taken in (TAKE=no [SHEET=labels.csv or a COCO .json]: only that)
 	@$(PY) -m flows.queue_labels --system $(SYSTEM) $(if $(TAKE),--take $(TAKE)) $(if $(SHEET),--sheet '$(SHEET)')
 
 deploy: setup ## write the deployments of prefect.yaml to the Prefect server that PREFECT_API_URL names

@@ -53,6 +53,7 @@ def test_a_model_of_whole_images_takes_no_boxes(worker, draw):
     boxes = [{"label": "moss", "box": [1, 2, 3, 4]}]
     error = said(worker, 422, id=ask(worker, draw)["prediction_id"], label="moss", boxes=boxes)
     assert error["got"] == "boxes, of a model that tells no places"
+    said(worker, 200, id=ask(worker, draw)["prediction_id"], label="moss", boxes=None)  # as the loop's clients say it
 
 
 @pytest.mark.parametrize(

@@ -154,6 +154,10 @@ class Detect:
             raise ValueError(
                 f"training.augment: boxes can't follow {', '.join(unmoved)}; kind detect allows {', '.join(MOVABLE)}"
             )
+        if config.training.cached_views is not None:
+            raise ValueError(
+                f"training.cached_views = {config.training.cached_views}: no views are kept for boxes; kind detect allows null"
+            )
 
 
 def _answer(boxes: np.ndarray, scores: np.ndarray, spec: Spec, size_px: tuple[int, int]) -> dict[str, Any]:

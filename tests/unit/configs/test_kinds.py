@@ -44,6 +44,10 @@ def test_a_step_that_turns_images_is_refused_because_upright_boxes_cannot_follow
     assert "boxes can't follow rotation" in message and "mosaic" in message
 
 
+def test_views_that_could_not_be_kept_are_not_silently_left_out():
+    assert "cached_views = 4: no views are kept for boxes" in refused(**{"training.cached_views": 4})
+
+
 def test_each_kind_has_its_own_networks():
     assert "resnet18 draws no boxes" in refused(**{"model.arch": "resnet18"})
     assert "is no classifier" in refused(kind="classify")
