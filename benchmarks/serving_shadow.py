@@ -1,14 +1,14 @@
 """What a challenger in shadow costs the clients of the champion: the same load, with and without, A B A B.
 
-`python -m benchmarks.serving_shadow [ARCH] [FOLDER]`; wants the machine to itself for two minutes. Last line is JSON: ratios of
-shadow to single. The challenger is the champion's network under another hash, so it costs as much as the champion.
+`python -m benchmarks.serving_shadow --arch resnet18 --work FOLDER`; wants the machine to itself for two minutes. Last line is JSON:
+ratios of shadow to single. The challenger is the champion's network under another hash, so it costs as much as the champion.
 """
 
 import json
 import shutil
-import sys
 import tempfile
 import time
+from argparse import ArgumentParser
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
@@ -79,8 +79,12 @@ def ratios(found: dict[str, list[Load]]) -> dict[str, float]:
     }
 
 
-def main(arch: str = "resnet18", folder: str = "") -> None:
-    root = Path(folder or tempfile.mkdtemp(prefix="shadow-"))
+def main() -> None:
+    parser = ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--arch", choices=("resnet18", "mobilenet_v3_small"), default="resnet18")
+    parser.add_argument("--work", type=Path, help="what it makes stays here (default: a folder of its own under /tmp)")
+    asked = parser.parse_args()
+    arch, root = asked.arch, asked.work or Path(tempfile.mkdtemp(prefix="shadow-"))
     images, labels = draw_images(48)
     bench_state(arch, root, images, labels)
     system = root / arch / "systems" / "quickstart"
@@ -115,4 +119,4 @@ def main(arch: str = "resnet18", folder: str = "") -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

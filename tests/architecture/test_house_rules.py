@@ -22,6 +22,7 @@ EXCEPTIONS = {
 # Written so that this file doesn't name them itself.
 HOSTS = re.compile(r"py[p]i\.org|python[h]osted|npm[j]s\.|proxy\.gol[a]ng|download\.py[t]orch")
 MACHINE_PATH = re.compile(r"(?<![\w.])/(?:work|root|home/\w+|Users/\w+)/[\w.]")
+ASKING = r"httpx\.(get|post|put|delete|request|stream|Client|AsyncClient)"
 READERS = {"getenv", "environ", "environb"}
 
 
@@ -137,6 +138,17 @@ def test_no_file_names_a_registry_host_or_a_path_of_this_machine():
 def test_there_is_no_utils_and_no_init_under_tests():
     assert [name(path) for path in tracked() if path.name in ("utils.py", "helpers.py")] == []
     assert [name(path) for path in python_files("tests") if path.name == "__init__.py"] == []
+
+
+def test_every_request_says_how_long_it_waits():
+    """httpx's own 5 s are over too soon on a machine that a training keeps busy."""
+    faults = {}
+    for path in python_files(*CODE):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            asks = isinstance(node, ast.Call) and re.fullmatch(ASKING, ast.unparse(node.func))
+            if asks and "timeout" not in {keyword.arg for keyword in node.keywords}:
+                faults.setdefault(name(path), []).append(node.lineno)
+    assert faults == {}
 
 
 def test_no_module_works_at_import():

@@ -55,7 +55,7 @@ def test_a_bento_whose_back_ends_are_all_away_serves_its_own_package(tiny_packag
     with serving(tag, tmp_path, tmp_path / "serve.log", env) as running:
         verdict = smoke(running.url, made.package)
         assert verdict.passed, verdict.reasons
-        said = httpx.get(f"{running.url}/health", trust_env=False).json()
+        said = httpx.get(f"{running.url}/health", trust_env=False, timeout=60).json()
     assert said["package_sha"] == made.package.package_sha and said["release_no"] == 0
     log = (tmp_path / "serve.log").read_text()
     assert "Traceback" not in log and "127.0.0.1:9" not in log, log

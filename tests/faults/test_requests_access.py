@@ -31,7 +31,9 @@ def test_no_key_or_a_wrong_one(service, fault):
             says=service.refuses(401, files=files, headers=headers),
             kept="no image is read",
         )
-    answer = httpx.post(f"{service.url}/predict?key={service.key}&api_key={service.key}", files=files, trust_env=False)
+    answer = httpx.post(
+        f"{service.url}/predict?key={service.key}&api_key={service.key}", files=files, trust_env=False, timeout=60
+    )
     assert answer.status_code == 401
     fault.saw(
         "Requests", "a good key in the address instead of a header", exit=401, says=answer.json()["error"]["got"],
@@ -71,7 +73,10 @@ def test_a_token_that_is_not_good(service, fault):
     claims = {"sub": "app", "scope": "predict", "exp": time.time() + 60}
     good = jwt.encode(claims, service.issuer, "EdDSA")
     headers = {"authorization": f"Bearer {good}"}
-    assert httpx.post(f"{service.url}/predict", headers=headers, files=files, trust_env=False).status_code == 200
+    assert (
+        httpx.post(f"{service.url}/predict", headers=headers, files=files, trust_env=False, timeout=60).status_code
+        == 200
+    )
     stranger = Ed25519PrivateKey.generate()
     for given, token in (
         ("a token signed by somebody else", jwt.encode(claims, stranger, "EdDSA")),
@@ -79,12 +84,11 @@ def test_a_token_that_is_not_good(service, fault):
         ("a token without a signature (alg none)", jwt.encode(claims, None, "none")),
         ("a token signed with another algorithm", jwt.encode(claims, "0" * 64, "HS256")),
     ):
-        answer = httpx.post(
-            f"{service.url}/predict", headers={"authorization": f"Bearer {token}"}, files=files, trust_env=False
-        )
+        said = {"authorization": f"Bearer {token}"}
+        answer = httpx.post(f"{service.url}/predict", headers=said, files=files, trust_env=False, timeout=60)
         assert answer.status_code == 401
         fault.saw("Requests", given, exit=401, says=answer.json()["error"]["got"], kept="no image is read")
-    answer = httpx.post(f"{service.url}/feedback", headers=headers, json={}, trust_env=False)
+    answer = httpx.post(f"{service.url}/feedback", headers=headers, json={}, trust_env=False, timeout=60)
     assert answer.status_code == 403
     said = answer.json()["error"]["allowed"]
     fault.saw("Requests", "a token without the scope for this", exit=403, says=said, kept="nothing is written")

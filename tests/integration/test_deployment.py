@@ -20,7 +20,7 @@ from tests.drawn_records import serve_drifted
 
 ROOT = Path(__file__).parents[2]
 PREFECT = (sys.executable, "-m", "prefect")
-START_S, RUN_S = 120, 240
+START_S, RUN_S = 240, 480
 
 
 def free_port():
@@ -101,7 +101,7 @@ def deployments_of(system_file, folder):
 
 def flow_runs(api, flow):
     asked = {"flows": {"name": {"any_": [flow]}}}
-    return httpx.post(f"{api}/flow_runs/filter", json=asked, trust_env=False).json()
+    return httpx.post(f"{api}/flow_runs/filter", json=asked, trust_env=False, timeout=60).json()
 
 
 def wait_until(condition, seconds):
@@ -157,7 +157,7 @@ def test_a_deployment_trains_and_an_alarm_of_the_monitor_starts_one_training_mor
             ended = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
             wait_until(lambda: {run["state_type"] for run in flow_runs(api, "train-model")} <= ended, RUN_S)
             runs = flow_runs(api, "train-model")
-            artifacts = httpx.post(f"{api}/artifacts/latest/filter", json={}, trust_env=False).json()
+            artifacts = httpx.post(f"{api}/artifacts/latest/filter", json={}, trust_env=False, timeout=60).json()
     assert [run["state_type"] for run in runs] == ["COMPLETED"] * 2
     [started] = [run["parameters"] for run in runs if run["parameters"]["reason"] != "test"]
     assert started["window"].startswith("window-1-") and "in window 1: no new labels" in started["reason"]

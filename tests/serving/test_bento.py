@@ -89,12 +89,12 @@ def test_smoke_fails_for_another_package(server, made):
 
 def test_bentos_own_endpoints_keep_working(server):
     for path in ("/livez", "/readyz", "/metrics", "/openapi.json"):
-        assert httpx.get(server.url + path).status_code == 200, path
+        assert httpx.get(server.url + path, timeout=60).status_code == 200, path
 
 
 def test_a_server_without_keys_says_whom_it_answers(server):
     assert "only programs on this machine are answered" in server.log.read_text()
-    assert httpx.post(f"{server.url}/predict", headers={"host": "evil.example"}).status_code == 401
+    assert httpx.post(f"{server.url}/predict", headers={"host": "evil.example"}, timeout=60).status_code == 401
 
 
 def test_parallel_clients_get_their_own_answers(server, draw):
@@ -117,10 +117,10 @@ def test_server_process_holds_no_torch(server):
 def test_bare_serve_in_the_project_answers_with_the_champion(state, made, tmp_path):
     env = {"VISIONOPS_STATE": str(state), "VISIONOPS_SYSTEM": "quickstart"}
     with serving(".", PROJECT, tmp_path / "serve.log", env) as running:
-        assert httpx.get(f"{running.url}/health").json()["package_sha"] == made.package.package_sha
+        assert httpx.get(f"{running.url}/health", timeout=60).json()["package_sha"] == made.package.package_sha
         assert smoke(running.url, made.package).passed
     with pytest.raises(httpx.ConnectError):
-        httpx.get(f"{running.url}/health")
+        httpx.get(f"{running.url}/health", timeout=60)
 
 
 def test_serving_without_a_champion_says_what_to_do_and_shows_no_traceback(tmp_path):

@@ -160,7 +160,7 @@ def test_each_server_has_a_folder_of_its_own_and_those_of_the_dead_go(tmp_path, 
 
 def scrape(url: str) -> dict:
     """(name, labels) -> value of all samples."""
-    response = httpx.get(f"{url}/metrics", trust_env=False)
+    response = httpx.get(f"{url}/metrics", trust_env=False, timeout=60)
     assert response.headers["content-type"].startswith("text/plain")
     families = list(text_string_to_metric_families(response.text))
     return {
@@ -174,7 +174,7 @@ def scrape(url: str) -> dict:
 def test_the_servers_metrics_are_the_sum_of_its_workers_and_do_not_grow_with_paths(live, draw):
     before = scrape(live.url)
     data, each_its_own = draw("moss", 1), httpx.Limits(max_keepalive_connections=0)  # So that both workers get some.
-    with httpx.Client(base_url=live.url, limits=each_its_own, trust_env=False) as client:
+    with httpx.Client(base_url=live.url, limits=each_its_own, trust_env=False, timeout=60) as client:
         assert {client.post("/predict", files={"file": data}).status_code for _ in range(40)} == {200}
     after = scrape(live.url)
     assert {PREFIX + one.name.removesuffix("_total") for one in METRICS if not one.labels and one.read is None} <= {
@@ -188,7 +188,7 @@ def test_the_servers_metrics_are_the_sum_of_its_workers_and_do_not_grow_with_pat
     assert grown("predictions_total", label="moss") == 40
     assert grown("records_written_total", log="records") == 40
     assert grown("request_seconds_count", endpoint="predict", status="200") == 40
-    with httpx.Client(base_url=live.url, trust_env=False) as client:
+    with httpx.Client(base_url=live.url, trust_env=False, timeout=60) as client:
         for number in range(60):
             client.get(f"/nothing/{number}")
             client.get(f"/predictions/{number}/lineage")

@@ -97,7 +97,7 @@ def test_prometheus_sees_what_is_served_and_raises_the_alarm_when_the_monitor_sa
     assert [rule["health"] for group in groups for rule in group["rules"] if rule["health"] == "err"] == []
     moss = 'sum(visionops_predictions_total{service="quickstart", label="moss"})'
     before = prometheus.value(moss) or 0
-    with httpx.Client(base_url=live.url, trust_env=False) as client:
+    with httpx.Client(base_url=live.url, trust_env=False, timeout=60) as client:
         assert {client.post("/predict", files={"file": draw("moss", n)}).status_code for n in range(7)} == {200}
     prometheus.until(lambda: (prometheus.value(moss) or 0) == before + 7, "seven answers are counted")
     assert prometheus.value("visionops_drift_alarm") == 0

@@ -82,12 +82,12 @@ def test_a_server_that_is_told_to_stop_answers_what_it_had_accepted(server, larg
     with ThreadPoolExecutor(LARGE_PLACES) as pool:
         asked = [pool.submit(post, server.url, large) for _ in range(LARGE_PLACES)]
         stop_s = time.monotonic() + PATIENCE_S
-        while httpx.get(f"{server.url}/health", trust_env=False).json()["queue_images"] < LARGE_PLACES:
+        while httpx.get(f"{server.url}/health", trust_env=False, timeout=60).json()["queue_images"] < LARGE_PLACES:
             assert time.monotonic() < stop_s
             time.sleep(0.01)
         os.kill(server.pid, signal.SIGTERM)
         assert [answer.result().status_code for answer in asked] == [200] * LARGE_PLACES
     with pytest.raises(httpx.TransportError):
         while time.monotonic() < stop_s:
-            httpx.get(f"{server.url}/livez", trust_env=False)
+            httpx.get(f"{server.url}/livez", trust_env=False, timeout=60)
             time.sleep(0.1)

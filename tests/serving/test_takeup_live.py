@@ -71,7 +71,7 @@ def release(system: Path, version: int, package_sha: str) -> None:
 def refusal(url: str, within_s: float = 20) -> dict:
     """What a worker says of the release that it refused."""
     deadline = time.monotonic() + within_s
-    with httpx.Client(base_url=url, trust_env=False) as client:
+    with httpx.Client(base_url=url, trust_env=False, timeout=60) as client:
         while time.monotonic() < deadline:
             if said := client.get("/health").json()["refused_release"]:
                 return said

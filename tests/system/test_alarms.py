@@ -156,7 +156,9 @@ def write_status(state: Path, alarm: int) -> None:
 
 def is_up(prometheus: str) -> bool:
     asked = {"query": f'up{{job="visionops", service="{SYSTEM}"}} == 1'}
-    return bool(httpx.get(f"{prometheus}/api/v1/query", params=asked, trust_env=False).json()["data"]["result"])
+    return bool(
+        httpx.get(f"{prometheus}/api/v1/query", params=asked, trust_env=False, timeout=60).json()["data"]["result"]
+    )
 
 
 def test_an_alarm_of_drift_reaches_the_webhook_and_then_its_end(state, address, prometheus, webhook):

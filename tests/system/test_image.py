@@ -73,7 +73,7 @@ def wait_until_ready(url: str, name: str) -> None:
     end = time.monotonic() + PATIENCE_S
     while time.monotonic() < end:
         with contextlib.suppress(httpx.HTTPError):
-            if httpx.get(f"{url}/readyz", trust_env=False).status_code == 200:
+            if httpx.get(f"{url}/readyz", trust_env=False, timeout=60).status_code == 200:
                 return
         time.sleep(0.2)
     raise AssertionError(run(*PODMAN, "logs", name))
@@ -83,7 +83,7 @@ def test_the_container_answers_the_golden_images_as_the_package_says(server, pac
     url, _ = server
     verdict = smoke(url, package, {"x-api-key": key})
     assert verdict.passed, verdict.reasons
-    assert httpx.post(f"{url}/predict", trust_env=False).status_code == 401
+    assert httpx.post(f"{url}/predict", trust_env=False, timeout=60).status_code == 401
 
 
 def test_the_health_check_passes_and_nobody_is_root(server):
@@ -92,7 +92,7 @@ def test_the_health_check_passes_and_nobody_is_root(server):
     assert run(*PODMAN, "exec", name, "id", "-u").strip() == str(UID)
     users = run(*PODMAN, "top", name, "huser").split()[1:]
     assert len(users) > 2 and set(users) == {str(UID)}
-    assert httpx.get(f"{url}/metrics", trust_env=False).status_code == 200
+    assert httpx.get(f"{url}/metrics", trust_env=False, timeout=60).status_code == 200
 
 
 def test_answers_are_recorded_in_the_volume_and_a_new_container_goes_on_there(server, volume, package, key):

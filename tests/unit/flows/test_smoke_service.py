@@ -54,7 +54,7 @@ def test_a_service_that_is_away_or_no_address_is_told_in_one_message(monkeypatch
 
 
 def test_a_service_that_wants_another_key_says_so():
-    with registry() as url, httpx.Client(base_url=url, trust_env=False) as client:
+    with registry() as url, httpx.Client(base_url=url, trust_env=False, timeout=60) as client:
         with pytest.raises(UserError, match="does not let us in: status 401"):
             version(client)
         with pytest.raises(MachineError, match="status 401"):
