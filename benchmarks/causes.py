@@ -20,7 +20,9 @@ from PIL import Image
 from benchmarks.drift_records import champion, drawn_anew, held_back, record_cases, records
 from configs.load import settings
 from configs.monitoring import MonitorConfig
-from vision.data.synthetic import CLASSES, EXTRA_CLASS, draw_leaf, encode, image_seed, jpeg_quality
+from vision.data.synthetic.dataset import image_seed
+from vision.data.synthetic.leaves import CLASSES, EXTRA_CLASS, draw_leaf
+from vision.data.synthetic.scene import encode, jpeg_quality
 from vision.export.runtime import onnx_run
 from vision.monitoring.diagnosis import diagnose
 from vision.monitoring.drift import find_drift

@@ -18,7 +18,7 @@ from PIL import Image
 
 from vision.data.config import DrawnSource
 from vision.data.features import measure_image
-from vision.data.synthetic import draw_dataset
+from vision.data.synthetic.dataset import draw_dataset
 from vision.kinds import answering
 from vision.monitoring.corruptions import CORRUPTIONS, corrupt
 from vision.package import Package, open_package

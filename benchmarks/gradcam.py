@@ -16,7 +16,9 @@ import yaml
 
 from benchmarks.drift_records import champion
 from configs.load import settings
-from vision.data.synthetic import CLASSES, draw_leaf, encode, image_seed, jpeg_quality
+from vision.data.synthetic.dataset import image_seed
+from vision.data.synthetic.leaves import CLASSES, draw_leaf
+from vision.data.synthetic.scene import encode, jpeg_quality
 from vision.explain.pointing import Rate, hit_area, mask_input, play, rate
 from vision.export.runtime import onnx_run
 from vision.package import Package, open_package

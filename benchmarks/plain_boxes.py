@@ -13,7 +13,7 @@ from torchvision.models import detection
 from torchvision.transforms import v2
 
 from benchmarks.plain_loops import Speed, cpu_seconds
-from vision.data.annotations import ImageBoxes
+from vision.data.boxes.annotations import ImageBoxes
 from vision.training.config import TrainingConfig
 
 LOADER_WORKERS = 2

@@ -22,7 +22,8 @@ def lines(described: bool) -> list[bytes]:
     """Of drawn leaves, each a line; `write` gives them other ids, numbers and embeddings."""
     from PIL import Image
 
-    from vision.data.synthetic import CLASSES, draw_leaf, encode
+    from vision.data.synthetic.leaves import CLASSES, draw_leaf
+    from vision.data.synthetic.scene import encode
 
     rng, made = np.random.default_rng(0), []
     for number in range(IMAGES):

@@ -18,7 +18,9 @@ import numpy as np
 
 from benchmarks.drift_records import champion
 from configs.load import settings
-from vision.data.synthetic import CLASSES, draw_leaf, encode, image_seed, jpeg_quality
+from vision.data.synthetic.dataset import image_seed
+from vision.data.synthetic.leaves import CLASSES, draw_leaf
+from vision.data.synthetic.scene import encode, jpeg_quality
 from vision.package import open_package
 from vision.scoring import ledger
 from vision.scoring.inputs import reader

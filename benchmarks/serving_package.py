@@ -150,7 +150,7 @@ def runner(model):
 
 def draw_images(count: int, side_px: int = 256, first: int = 0) -> tuple[list[bytes], list[str]]:
     """`count` drawn leaves as JPEG files of `side_px`, and their labels. first: the first one's seed."""
-    from vision.data.synthetic import CLASSES, draw_leaf
+    from vision.data.synthetic.leaves import CLASSES, draw_leaf
 
     labels = [CLASSES[number % len(CLASSES)] for number in range(count)]
     drawn = [draw_leaf(label, first + number, side_px, "field")[0] for number, label in enumerate(labels)]

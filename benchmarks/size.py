@@ -22,7 +22,8 @@ from benchmarks.process_tree import TreeWatch
 from benchmarks.size_page import summary, write_page
 from configs.load import settings
 from vision.data.config import DrawnSource
-from vision.data.synthetic import CLASSES, draw_dataset
+from vision.data.synthetic.dataset import draw_dataset
+from vision.data.synthetic.leaves import CLASSES
 
 LOST_GATE = 3
 CPUINFO = Path("/proc/cpuinfo")

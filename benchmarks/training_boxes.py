@@ -17,7 +17,7 @@ from benchmarks.plain_boxes import AnnotatedFiles, boxes_loop
 from benchmarks.training import EPOCHS, lay_out, ratios, ray_path, show
 from configs.load import load_system
 from tasks.environment import prepare
-from vision.data.annotations import annotated_labels, read_annotations
+from vision.data.boxes.annotations import annotated_labels, read_annotations
 from vision.data.cache import ImageCache
 
 STAGE = {"name": "bench", "epochs": EPOCHS, "trainable": "all", "lr": 1e-3}

@@ -7,7 +7,7 @@ import pandas as pd
 
 from configs.contract import ContractConfig
 from expectations.rules import ColumnRule, Table, at_most, between, boxed, empty, in_set, of_boxes, readable
-from vision.data.boxes import Box, boxes_of, has_boxes, overlaps
+from vision.data.boxes.geometry import Box, boxes_of, has_boxes, overlaps
 
 UNMATCHED = ("no file", "not annotated", "crowd only", "other size")
 """How the faults begin that mean: annotations and files don't match."""

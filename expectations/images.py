@@ -7,7 +7,7 @@ import pandas as pd
 from configs.contract import ContractConfig
 from expectations.boxes import unmatched
 from expectations.rules import SPLITS, ColumnRule, Table, at_most, between, boxed, empty, in_set
-from vision.data.boxes import NORMAL
+from vision.data.boxes.geometry import NORMAL
 
 SHOWN = 20
 

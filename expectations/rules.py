@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from configs.contract import Rule
-from vision.data.boxes import NORMAL, boxes_of, has_boxes
+from vision.data.boxes.geometry import NORMAL, boxes_of, has_boxes
 
 SPLITS = ("train", "val", "test")
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from configs.load import settings
 from configs.paths import StatePaths
 from tasks.data.split import inherited_splits
-from vision.data.box_export import FORMATS, Export, export_of_dataset, export_of_set, write_export
-from vision.data.box_sources import read_boxes_folder
+from vision.data.boxes.export import FORMATS, Export, export_of_dataset, export_of_set, write_export
+from vision.data.boxes.sources import read_boxes_folder
 from vision.data.config import CocoLayout, YoloLayout
 from vision.edge import DONE, guarded
 from vision.errors import UserError

@@ -10,8 +10,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from vision.data.candidates import notes_of_day
-from vision.data.labelled import LabelRow, read_labels
+from vision.data.labels.candidates import notes_of_day
+from vision.data.labels.store import LabelRow, read_labels
 from vision.dvc_files import versions
 from vision.passport import Places
 from vision.records import folder_day

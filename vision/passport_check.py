@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import yaml
 
-from vision.data.label_intake import kept_image
+from vision.data.labels.intake import kept_image
 from vision.dvc_files import CACHE, committed_md5, md5_file, read_listing, stored
 from vision.lineage import PROJECT, sha256_json
 from vision.package import MANIFEST, sha256_file

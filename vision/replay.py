@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from vision.data.features import measure_image
-from vision.data.label_intake import kept_image
+from vision.data.labels.intake import kept_image
 from vision.export.golden import TOLERANCES
 from vision.export.runtime import onnx_run
 from vision.kinds import answering

@@ -14,7 +14,7 @@ from tasks.data.labels import collect_labels, label_places, told_labels
 from tasks.progress import progress
 from tasks.run import Run
 from tasks.stages import write_json
-from vision.data.annotations import annotated_labels
+from vision.data.boxes.annotations import annotated_labels
 from vision.data.folders import EXTENSIONS
 from vision.data.manifest import list_images
 from vision.settings import Section

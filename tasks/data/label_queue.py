@@ -16,11 +16,11 @@ from prefect.cache_policies import NO_CACHE
 from tasks.data.labels import known_labels, label_places
 from tasks.run import Run
 from tasks.stages import write_json
-from vision.data.candidates import Candidates, find_candidates
 from vision.data.features import describe
-from vision.data.label_intake import QUEUE
-from vision.data.label_sheet import QueueItem, write_sheet, written
-from vision.data.labelled import read_labels
+from vision.data.labels.candidates import Candidates, find_candidates
+from vision.data.labels.intake import QUEUE
+from vision.data.labels.sheet import QueueItem, write_sheet, written
+from vision.data.labels.store import read_labels
 from vision.kinds import answering
 from vision.monitoring.queue_page import QueuePage, write_page
 from vision.monitoring.selection import Chosen, KnownHashes, choose, rank_disagreeing, rank_novel, rank_unsure

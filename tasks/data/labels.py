@@ -4,7 +4,7 @@ import json
 
 from configs.paths import StatePaths
 from tasks.run import Run
-from vision.data.label_intake import Labelled, LabelPlaces, take_in
+from vision.data.labels.intake import Labelled, LabelPlaces, take_in
 from vision.kinds import answering
 from vision.package import Spec
 from vision.release import package_folder, read_release

@@ -13,8 +13,8 @@ from tasks.data.label_queue import SHEET, TAKEN, queue_folders, read_queue, read
 from tasks.data.labels import collect_labels, known_labels, model_labels, told_labels
 from tasks.run import Run
 from tasks.stages import write_json
-from vision.data.label_drawings import DRAWINGS, Drawn, read_drawings
-from vision.data.label_sheet import SKIP, QueueItem, read_sheet
+from vision.data.labels.drawings import DRAWINGS, Drawn, read_drawings
+from vision.data.labels.sheet import SKIP, QueueItem, read_sheet
 from vision.errors import UserError
 from vision.kinds import answering
 from vision.records import QUEUE_KEY, Feedback, SaidBox, feedback_line

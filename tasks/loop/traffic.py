@@ -13,8 +13,8 @@ from typing import Any
 import httpx
 
 from vision.data.config import DrawnSource
-from vision.data.synthetic import draw_picture, drawn_boxes, image_seed, jpeg_quality, labels_of
-from vision.data.synthetic_scene import encode
+from vision.data.synthetic.dataset import draw_picture, drawn_boxes, image_seed, labels_of
+from vision.data.synthetic.scene import encode, jpeg_quality
 
 TIMEOUT_S = 30
 SENDERS = 3

@@ -18,7 +18,7 @@ from tasks.monitoring.known_training import governor_of
 from tasks.monitoring.state import WindowVerdict
 from tasks.monitoring.training_requests import Request
 from tasks.run import Run
-from vision.data.label_intake import Labelled
+from vision.data.labels.intake import Labelled
 from vision.settings import Section
 
 NEW_LABELS = "new_labels"

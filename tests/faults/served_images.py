@@ -8,7 +8,7 @@ from pathlib import Path
 from odd_images import encoded, picture
 from uuid6 import uuid7
 
-from vision.data.label_intake import LabelPlaces
+from vision.data.labels.intake import LabelPlaces
 from vision.records import Feedback, day_folder, day_number, feedback_line
 
 START = datetime.now(UTC)

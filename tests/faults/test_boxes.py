@@ -9,7 +9,7 @@ from configs.load import load_system
 from expectations.contract import check_contract
 from flows.command import AGAINST, DONE, MISTAKE, guarded
 from tests.box_folders import picture, write_coco, write_yolo
-from vision.data.annotations import read_annotations
+from vision.data.boxes.annotations import read_annotations
 from vision.data.config import DataConfig
 from vision.data.manifest import describe_files, list_images
 from vision.data.sources import materialise

@@ -16,9 +16,9 @@ from flows.command import DONE, MISTAKE, guarded
 from tasks.data.ingest import told_conflicts
 from tasks.data.labels import told_labels
 from vision.data.config import DataConfig
-from vision.data.label_intake import take_in
-from vision.data.label_sheet import QueueItem, read_sheet, write_sheet
-from vision.data.labelled import read_labels
+from vision.data.labels.intake import take_in
+from vision.data.labels.sheet import QueueItem, read_sheet, write_sheet
+from vision.data.labels.store import read_labels
 from vision.data.sources import materialise
 from vision.records import day_folder, day_number
 
@@ -27,7 +27,7 @@ MANY = 300
 KILLED = """
 import sys
 from pathlib import Path
-from vision.data.label_intake import LabelPlaces, take_in
+from vision.data.labels.intake import LabelPlaces, take_in
 root = Path(sys.argv[1])
 take_in(LabelPlaces(root / "feedback", root / "inbox", root / "queue", root / "labelled"), ("leaf", "moss"))
 """

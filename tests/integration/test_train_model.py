@@ -26,7 +26,7 @@ from tasks.monitoring.governor import Governor
 from tasks.tracking import CHALLENGER, CHAMPION, Tracker, alias_version
 from tests.drawn_records import serve_drifted
 from vision.data.config import DrawnSource
-from vision.data.synthetic import draw_dataset
+from vision.data.synthetic.dataset import draw_dataset
 from vision.export.golden import TOLERANCES
 from vision.package import open_package
 from vision.records import Feedback, day_folder, day_number, feedback_line

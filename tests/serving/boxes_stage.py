@@ -24,7 +24,7 @@ from bentos.predictor import Predictor
 from bentos.releasing.source import open_served
 from configs.load import load_system
 from tests.serving.conftest import SYSTEM, InProcess
-from vision.data.boxes import Box
+from vision.data.boxes.geometry import Box
 from vision.export.assemble import PackageParts, assemble_package
 from vision.export.golden import write_golden
 from vision.export.onnx import export_onnx

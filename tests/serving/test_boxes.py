@@ -11,7 +11,7 @@ from PIL import Image
 
 from tests.serving.boxes_stage import LABELS, SURE, TURNS, box_package, draw_boxes, heat_package, working
 from tests.serving.test_openapi import check, check_answer, operations
-from vision.data.boxes import Box
+from vision.data.boxes.geometry import Box
 from vision.records_find import find_record
 from vision.records_read import read_records
 from vision.records_seal import seal_closed

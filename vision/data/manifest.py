@@ -1,7 +1,7 @@
 """The manifest: one row an image of a dataset folder, made by content, sorted by path.
 
 The label is the folder's name (`images/<label>/<file>`), or what `annotations.json` says, where there is one: then `boxes`
-says where the image's defects are (see `vision.data.boxes`), and is empty for an image without any. It is null where that
+says where the image's defects are (see `vision.data.boxes.geometry`), and is empty for an image without any. It is null where that
 is not known, as in all data without boxes.
 """
 
@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vision.data.annotations import ImageBoxes, read_annotations
+from vision.data.boxes.annotations import ImageBoxes, read_annotations
 from vision.data.features import FEATURES, describe
 from vision.data.folders import EXTENSIONS
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vision.data.archives import hub_folder, torchvision_classes
-from vision.data.box_sources import find_boxes, plan_boxes
+from vision.data.boxes.sources import find_boxes, plan_boxes
 from vision.data.config import DataConfig, DrawnSource, FolderSource, HubSource, TorchvisionSource
 from vision.data.folders import Classes, find_folder, left_out, scan_classes, select_classes, sync_files
 from vision.data.groups import read_groups
-from vision.data.labelled import plan_labelled, read_labels
+from vision.data.labels.store import plan_labelled, read_labels
 from vision.data.snapshot import refuse_changes, stamps
 from vision.errors import UserError
 
@@ -43,7 +43,7 @@ def materialise(
     on_progress: OnProgress = None,
     labelled: Path | None = None,
 ) -> Materialised:
-    """Makes `out` hold the data set of `config` with the images of `labelled` (see `vision.data.labelled`), nothing else.
+    """Makes `out` hold the data set of `config` with the images of `labelled` (see `vision.data.labels.store`), nothing else.
 
     Nothing in `out` is touched before the source has been read and found right. A killed call is mended by the next.
     `on_progress(done, total)` counts images drawn or files copied. Raises `UserError`, also for a folder that changed
@@ -141,7 +141,7 @@ def _find(config: DataConfig, data_root: Path | None, staging: Path, on_progress
         return torchvision_classes(source, data_root, staging), source.name
     if isinstance(source, HubSource):
         return scan_classes(hub_folder(source, data_root, staging)), f"{source.repo_id}/{source.filename}"
-    from vision.data.synthetic import draw_dataset
+    from vision.data.synthetic.dataset import draw_dataset
 
     drawn = staging / "drawn"
     drawn.mkdir()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from vision.data.boxes import DEFECT, NORMAL, boxes_of, overlaps, scaled, usable
+from vision.data.boxes.geometry import DEFECT, NORMAL, boxes_of, overlaps, scaled, usable
 from vision.evaluation import classification
 from vision.evaluation.config import EvaluationConfig
 from vision.evaluation.ranking import ranked_apart

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from vision.data.boxes import NORMAL
+from vision.data.boxes.geometry import NORMAL
 from vision.evaluation.galleries import picture_grid
 from vision.evaluation.style import BLUE, GREY, INK, ORANGE, RIGHT, WRONG, label_axes, new_figure, percent, save
 from vision.explain.overlay import overlay

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from vision.data.boxes import overlaps
+from vision.data.boxes.geometry import overlaps
 from vision.evaluation.box_galleries import boxes_picture
 from vision.evaluation.report import Part, Picture, Table
 from vision.evaluation.style import percent

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vision.data.boxes import overlaps
+from vision.data.boxes.geometry import overlaps
 from vision.kinds.detect_boxes import Found, find_all
 
 HEADLINE = "map50"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from vision.data.boxes import NORMAL
+from vision.data.boxes.geometry import NORMAL
 from vision.errors import UserError
 from vision.evaluation import box_matches, calibration, resampling, slices
 from vision.evaluation.box_matches import HEADLINE, LEAST, NOBODY, Matches, mean_of_classes

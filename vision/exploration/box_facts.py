@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from vision.data.boxes import boxes_of, has_boxes
+from vision.data.boxes.geometry import boxes_of, has_boxes
 from vision.exploration.facts import Fact, named
 
 SPLITS = ("train", "val", "test")

@@ -91,7 +91,7 @@ def _places(table: pd.DataFrame, axes) -> None:
 
 def boxed_grid(rows: pd.DataFrame, root: Path, title: str, path: Path, columns: int = 5) -> Path:
     """Photographs with their boxes. rows: manifest rows. Each label has the colour that it has in `box_sizes`."""
-    from vision.data.boxes import boxes_of
+    from vision.data.boxes.geometry import boxes_of
 
     boxes = [boxes_of(value) for value in rows["boxes"]]
     images, titles = [], []

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vision.data.boxes import DEFECT, NORMAL
+from vision.data.boxes.geometry import DEFECT, NORMAL
 from vision.explain import heat as heats
 from vision.kinds import found_boxes
 from vision.kinds.base import COMMON, SystemLike

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from vision.data.boxes import NORMAL
+from vision.data.boxes.geometry import NORMAL
 from vision.evaluation.report import Part, Table
 from vision.kinds.base import Exploration
 from vision.kinds.classify_exploring import ClassifyExploring

@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from vision.data.boxes import DEFECT, NORMAL
+from vision.data.boxes.geometry import DEFECT, NORMAL
 from vision.errors import UserError
 from vision.evaluation import conformal
 from vision.kinds.base import Evaluation

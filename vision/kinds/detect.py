@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vision.data.boxes import NORMAL
+from vision.data.boxes.geometry import NORMAL
 from vision.kinds import found_boxes
 from vision.kinds.base import COMMON, SystemLike, check_steps
 from vision.kinds.detect_agree import largest_gap, same_places

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from vision.data.boxes import overlaps
+from vision.data.boxes.geometry import overlaps
 from vision.kinds.detect_boxes import find
 
 CLEAR_SCORE = 0.05

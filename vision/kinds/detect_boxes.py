@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vision.data.boxes import overlaps
+from vision.data.boxes.geometry import overlaps
 
 SUPPRESS_AT = 0.5
 """Of two boxes of a class that overlap by more, the one with the lower score goes."""

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from vision.data.boxes import boxes_of
+from vision.data.boxes.geometry import boxes_of
 from vision.evaluation.report import Part, Picture, frame_table
 from vision.exploration import box_pictures
 from vision.exploration.box_facts import box_facts, box_table, class_table, flawless

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from vision.augment_moves import Moves, moved_boxes
-from vision.data.boxes import boxes_of, scaled, usable
+from vision.data.boxes.geometry import boxes_of, scaled, usable
 from vision.evaluation import box_matches
 from vision.kinds.base import Evaluation
 from vision.models.config import ModelConfig

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from vision.data.boxes import NORMAL, boxes_of, overlaps
+from vision.data.boxes.geometry import NORMAL, boxes_of, overlaps
 
 COLUMNS = ("boxes", "box_area", "box_aspect", "box_x", "box_y")
 """What drift is measured on beside label and confidence."""

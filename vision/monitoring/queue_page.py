@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from vision.data.label_sheet import COLUMNS, SKIP, QueueItem
+from vision.data.labels.sheet import COLUMNS, SKIP, QueueItem
 from vision.settings import Section
 
 TEMPLATE = "queue_page.html.j2"

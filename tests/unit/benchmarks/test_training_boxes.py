@@ -8,8 +8,8 @@ from PIL import Image
 from benchmarks import plain_boxes
 from benchmarks.plain_boxes import AnnotatedFiles, boxes_loop
 from configs.load import load_system
-from vision.data.annotations import ImageBoxes
-from vision.data.boxes import Box
+from vision.data.boxes.annotations import ImageBoxes
+from vision.data.boxes.geometry import Box
 
 LABELS = ("dent", "pit")
 

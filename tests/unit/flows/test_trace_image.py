@@ -9,7 +9,7 @@ import yaml
 from flows import trace_image, trace_prediction
 from flows.command import AGAINST, DONE, MISTAKE
 from tests.traced_state import Drawn, sha
-from vision.data.labelled import LabelRow, write_labels
+from vision.data.labels.store import LabelRow, write_labels
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from tasks.cluster.data import BATCH_IMAGES, cache_on_ray, describe_on_ray
-from vision.data.annotations import ImageBoxes, write_annotations
-from vision.data.boxes import Box, boxes_of, has_boxes
+from vision.data.boxes.annotations import ImageBoxes, write_annotations
+from vision.data.boxes.geometry import Box, boxes_of, has_boxes
 from vision.data.cache import ImageCache, create_cache, fill_cache
 from vision.data.config import SplitConfig
 from vision.data.manifest import describe_files, list_images

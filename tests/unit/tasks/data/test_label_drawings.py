@@ -9,7 +9,7 @@ from tasks.data.label_queue import make_queue
 from tasks.data.queue_labels import take_sheets
 from tasks.run import open_run
 from tests.label_desk import Served, ids_of, png
-from vision.data.labelled import read_labels
+from vision.data.labels.store import read_labels
 from vision.errors import UserError
 from vision.records_read import read_feedback
 

@@ -10,7 +10,7 @@ from configs.retraining import RetrainingConfig
 from tasks.monitoring.governed import governed
 from tasks.monitoring.request_training import NewLabels, act_on, act_on_labels, count_labels, governor_of, left_to_train
 from tasks.monitoring.state import WindowVerdict
-from vision.data.label_intake import Labelled
+from vision.data.labels.intake import Labelled
 from vision.monitoring.diagnosis import Diagnosis
 
 

@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 
 from tests.box_folders import picture
-from vision.data.annotations import ImageBoxes, write_annotations
-from vision.data.boxes import Box
+from vision.data.boxes.annotations import ImageBoxes, write_annotations
+from vision.data.boxes.geometry import Box
 from vision.data.config import SplitConfig
 from vision.data.manifest import describe_files, list_images
 from vision.data.splits import assign

@@ -9,7 +9,7 @@ from vision.data.config import DrawnSource, SplitConfig
 from vision.data.features import FEATURES
 from vision.data.manifest import describe_files, list_images
 from vision.data.splits import assign
-from vision.data.synthetic import draw_dataset
+from vision.data.synthetic.dataset import draw_dataset
 from vision.evaluation.report import write_report
 from vision.exploration.page import DataSet, data_report
 from vision.kinds import exploring

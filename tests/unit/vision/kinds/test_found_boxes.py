@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from vision.data.boxes import Box
+from vision.data.boxes.geometry import Box
 from vision.export.reference import reference_table
 from vision.kinds import answering
 from vision.kinds.found_boxes import (
