@@ -1,6 +1,7 @@
 """Hashes of what a result came from: source code, tables, the git commit. Files only."""
 
 import ast
+import functools
 import hashlib
 import json
 import subprocess
@@ -26,19 +27,20 @@ def module_file(module: str, project: Path = PROJECT) -> Path | None:
     return None
 
 
-def imported_modules(path: Path) -> set[str]:
-    """Our modules that the file's own top-level statements import.
+@functools.cache
+def imported_modules(source: str) -> frozenset[str]:
+    """Our modules that a source file's own top-level statements import. Kept by the text: a flow's stages share most files.
 
     Imports inside functions are left out on purpose: a stage names the ones it runs as roots, so that changing a plot
     doesn't retrain a model.
     """
     found: set[str] = set()
-    for node in ast.parse(path.read_text()).body:
+    for node in ast.parse(source).body:
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
             found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-    return {name for name in found if name.split(".")[0] in OURS}
+    return frozenset(name for name in found if name.split(".")[0] in OURS)
 
 
 def source_sha(roots: Iterable[str], project: Path = PROJECT) -> str:
@@ -55,8 +57,9 @@ def source_sha(roots: Iterable[str], project: Path = PROJECT) -> str:
         path = module_file(waiting.pop(), project)
         if path is None or (name := path.relative_to(project).as_posix()) in files:
             continue
-        files[name] = hashlib.sha256(path.read_bytes()).hexdigest()
-        waiting.extend(imported_modules(path))
+        source = path.read_bytes()
+        files[name] = hashlib.sha256(source).hexdigest()
+        waiting.extend(imported_modules(source.decode()))
     return sha256_json(files)
 
 

@@ -38,7 +38,7 @@ def test_a_root_without_a_file_is_an_error(project):
 def test_only_our_modules_count(project):
     path = project / "vision" / "loop.py"
     path.write_text("import numpy\nimport configs.load\nfrom vision.rates import rate\n")
-    assert imported_modules(path) == {"configs.load", "vision.rates", "vision.rates.rate"}
+    assert imported_modules(path.read_text()) == {"configs.load", "vision.rates", "vision.rates.rate"}
 
 
 def test_json_hash_ignores_the_order_of_keys():
