@@ -6,7 +6,7 @@ Precedence: override > environment (`VISIONOPS__TRAINING__BATCH_SIZE=16`) > `.en
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import yaml
 from pydantic import Field, SecretStr, ValidationError, field_validator
@@ -57,6 +57,8 @@ class Settings(BaseSettings):
     """File with the key of encrypted packages (`make encrypt`), for the service that answers with one."""
     service_key: SecretStr | None = None
     """API key with which a command asks a running service."""
+    keep_caches_days: Annotated[float, Field(ge=1)] = 7.0
+    """Decoded images that no flow has asked for so long are removed; whoever asks again waits for them to be made again."""
     ray_address: str | None = Field(default=None, validation_alias="RAY_ADDRESS")
     """None starts Ray on this machine."""
 

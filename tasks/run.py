@@ -46,6 +46,7 @@ class Run(Section):
     tracking_uri: str = Field(repr=False)
     database_url: str = Field(repr=False)
     alert_webhook: SecretStr | None
+    keep_caches_days: float
     reason: str
     window: str | None
     git: dict[str, Any]
@@ -129,6 +130,7 @@ def open_run(
         tracking_uri=machine.mlflow_uri or f"sqlite:///{state.mlflow_db}",
         database_url=machine.database_url or f"sqlite:///{state.state_db}",
         alert_webhook=machine.alert_webhook,
+        keep_caches_days=machine.keep_caches_days,
         reason=reason,
         window=window,
         git=git_state(),

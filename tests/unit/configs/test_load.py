@@ -188,6 +188,7 @@ def test_a_misspelt_setting_is_refused(monkeypatch):
 def test_the_example_of_dotenv_names_every_setting_and_loads(tmp_path):
     text = (FOLDER.parent / ".env.example").read_text()
     names = {"VISIONOPS_STATE", "VISIONOPS_DATA", "VISIONOPS_WEIGHTS", "VISIONOPS_SYSTEM", "VISIONOPS_ALERT_WEBHOOK"}
+    names |= {"VISIONOPS_KEEP_CACHES_DAYS"}
     assert all(f"# {name}=" in text for name in {*names, "RAY_ADDRESS"})
     lines = [line.removeprefix("# ") for line in text.splitlines() if line.startswith(("# VISIONOPS_", "# RAY_"))]
     (tmp_path / ".env").write_text("\n".join(lines))
