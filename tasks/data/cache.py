@@ -1,7 +1,7 @@
 """Decodes each image once: a memory-mapped uint8 array that training and evaluation read.
 
-These arrays are most of what a system that retrains leaves on the disk, and the only thing of it that can be made again from
-the rest. So those that no flow has asked for in `keep_caches_days` go; the stage's other files stay, and with them who learned from what.
+These arrays are most of what a system that retrains leaves on the disk, and can be made again from its data. So those that no
+flow has asked for in `keep_caches_days` go; the stage's other files stay, and with them who learned from what.
 """
 
 import logging

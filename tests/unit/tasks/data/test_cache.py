@@ -14,9 +14,9 @@ from tasks.data.cache import cache, retire
 from tasks.data.split import SPLITS
 from tasks.run import open_run
 from tasks.stages import StageResult
-from vision.blast_radius import finished
 from vision.data.cache import IMAGES, ROWS, ImageCache, create_cache, fill_cache
 from vision.data.manifest import describe_files, list_images
+from vision.stage_files import finished
 
 DAY_S = 86400
 
