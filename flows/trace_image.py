@@ -46,7 +46,7 @@ def summary(found: BlastRadius) -> str:
     answers = sum(sum(one.predictions.values()) for one in found.served if one.package_sha in packages)
     return (
         f"in {len({use.dvc_md5 for use in found.data})} data versions; {len(packages)} packages were trained on it "
-        f"and gave {answers} predictions; {len(found.seen_in)} predictions were of the image itself"
+        f"and gave {answers} predictions; {len(found.seen_in)} kept images of predictions are the image itself"
     )
 
 

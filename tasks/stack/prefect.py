@@ -1,18 +1,23 @@
 """Prefect's server, its worker and the deployments of one system, as command lines."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 
+from configs.load import load_system
 from vision.errors import MachineError
 from vision.lineage import PROJECT
 
 PREFECT = (sys.executable, "-m", "prefect")
 POOL = "local"
 COMMAND_TIMEOUT_S = 180
+USUAL = "quickstart"
+"""The system whose deployments those of every other are like."""
 
 
 def server_command(host: str, port: int) -> tuple[str, ...]:
@@ -53,11 +58,25 @@ def _deployments(folder: Path, system: str, schedules: bool) -> Path:
     """prefect.yaml with this system's deployments alone; without schedules they run when they are told to."""
     whole = yaml.safe_load((PROJECT / "prefect.yaml").read_text())
     whole.pop("definitions", None)
-    own = [deployment for deployment in whole["deployments"] if deployment["parameters"]["system"] == system]
+    own = deployments_of(system, whole["deployments"])
     whole["deployments"] = own if schedules else [{**deployment, "schedules": []} for deployment in own]
     place = folder / "prefect.yaml"
     place.write_text(yaml.safe_dump(whole, sort_keys=False))
     return place
+
+
+def deployments_of(system: str, known: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Those that are known of `system` (a name or a YAML's path); of a system that somebody added, the usual ones under its name."""
+    own = [deployment for deployment in known if deployment["parameters"]["system"] == system]
+    usual = [deployment for deployment in known if deployment["parameters"]["system"] == USUAL]
+    return own or [renamed(deployment, system, load_system(system).system) for deployment in usual]
+
+
+def renamed(deployment: dict[str, Any], system: str, name: str) -> dict[str, Any]:
+    """The same of another system: `name`, which its flows find as `system`."""
+    event = "visionops.system."
+    made = json.loads(json.dumps(deployment).replace(f"{event}{deployment['name']}", f"{event}{name}"))
+    return made | {"name": name, "parameters": {**made["parameters"], "system": system}}
 
 
 def _prefect(env: Mapping[str, str], *words: str) -> None:

@@ -16,7 +16,9 @@ import yaml
 
 from configs.retraining import RetrainingConfig
 from tasks.monitoring.governor import Governor
+from tasks.stack.prefect import deployments_of, renamed
 from tests.drawn_records import serve_drifted
+from vision.errors import UserError
 
 ROOT = Path(__file__).parents[2]
 PREFECT = (sys.executable, "-m", "prefect")
@@ -77,23 +79,27 @@ def test_every_system_is_deployed_as_quickstart_is():
     usual = {d["entrypoint"]: d for d in deployments if d["name"] == "quickstart"}
     for deployment in deployments:
         known = usual.get(deployment["entrypoint"], deployment)
-        assert renamed(known, deployment["name"], deployment["parameters"]["system"]) == deployment
+        assert renamed(known, deployment["parameters"]["system"], deployment["name"]) == deployment
     for name in {deployment["name"] for deployment in deployments}:
         assert usual.keys() <= {deployment["entrypoint"] for deployment in deployments if deployment["name"] == name}
 
 
-def renamed(deployment, name, system):
-    """The same of another system."""
-    text = json.dumps(deployment).replace(f"visionops.system.{deployment['name']}", f"visionops.system.{name}")
-    made = json.loads(text) | {"name": name}
-    return made | {"parameters": {**made["parameters"], "system": system}}
+def test_a_system_that_somebody_added_has_the_usual_deployments(tiny):
+    known, own = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"], tiny()
+    made = deployments_of(own, known)
+    usual = deployments_of("quickstart", known)
+    assert [each["entrypoint"] for each in made] == [each["entrypoint"] for each in usual] != []
+    assert {(each["name"], each["parameters"]["system"]) for each in made} == {("tiny", own)}
+    assert "quickstart" not in json.dumps(made) and "visionops.system.tiny" in json.dumps(made)
+    with pytest.raises(UserError, match="no_such"):
+        deployments_of("no_such", known)
 
 
-def deployments_of(system_file, folder):
+def tiny_deployments(system_file, folder):
     """prefect.yaml with one deployment of each flow, of the system `tiny` and on no schedule."""
     given = yaml.safe_load((ROOT / "prefect.yaml").read_text())
     first = {d["entrypoint"]: d for d in reversed(given["deployments"])}
-    given["deployments"] = [renamed(d | {"schedules": []}, "tiny", str(system_file)) for d in first.values()]
+    given["deployments"] = [renamed(d | {"schedules": []}, str(system_file), "tiny") for d in first.values()]
     path = folder / "prefect.yaml"
     path.write_text(yaml.safe_dump(given))
     return path
@@ -143,7 +149,7 @@ def test_a_deployment_trains_and_an_alarm_of_the_monitor_starts_one_training_mor
             "deploy",
             "--all",
             "--prefect-file",
-            str(deployments_of(tiny(monitor=MONITOR), tmp_path)),
+            str(tiny_deployments(tiny(monitor=MONITOR), tmp_path)),
         )
         with process(worker, env, tmp_path / "worker.log"):
             prefect(env, "deployment", "run", "train-model/tiny", "-p", "reason=test", "--watch", timeout=RUN_S)
