@@ -1,7 +1,8 @@
 """What a challenger in shadow costs the clients of the champion: the same load, with and without, A B A B.
 
-`python -m benchmarks.serving_shadow --arch resnet18 --work FOLDER`; wants the machine to itself for two minutes. Last line is JSON:
-ratios of shadow to single. The challenger is the champion's network under another hash, so it costs as much as the champion.
+`python -m benchmarks.serving_shadow --arch resnet18 --work FOLDER`; wants the machine to itself for five minutes, the package's
+making included. Last line is JSON: ratios of shadow to single. The challenger is the champion's network under another hash, so
+it costs as much as the champion.
 """
 
 import json

@@ -10,7 +10,7 @@ from vision.machine_faults import explained
 QUIET = {
     "DO_NOT_TRACK": "1",
     "RAY_USAGE_STATS_ENABLED": "0",
-    # How often Ray Train asks whether the workers are done. With its own 2 s a training's end took 3 s longer.
+    # How often Ray Train asks whether the workers are done. With its own 2 s the end of an empty one took 3 s longer.
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.25",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     # Its own seven tries with doubling pauses take minutes; these take some fifteen seconds.

@@ -5,6 +5,7 @@ flow has asked for in `keep_caches_days` go; the stage's other files stay, and w
 """
 
 import logging
+import os
 import time
 from pathlib import Path
 
@@ -42,13 +43,21 @@ def cache(run: Run, splits: StageResult) -> StageResult:
         roots=("vision.data.cache", "vision.preprocess"),
     )
     images = run.stages / STAGE / plan.key / IMAGES
-    result = run_stage(run.stages, plan, work, whole=lambda made: images.is_file())
-    images.touch()
+    result = run_stage(run.stages, plan, work, whole=lambda made: _asked_for(images))
     gone = retire(run.stages / STAGE, run.keep_caches_days)
     if gone:
         said = "removed the decoded images of %s: not asked for in %g days"
         logging.getLogger(__name__).info(said, ", ".join(gone), run.keep_caches_days)
     return result
+
+
+def _asked_for(images: Path) -> bool:
+    """Is the array there? Then it counts as asked for now. The stage's lock is held, so `retire` can't come between."""
+    try:
+        os.utime(images)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def retire(caches: Path, days: float) -> list[str]:

@@ -1,5 +1,6 @@
 """Named groups: images that a table says belong together (one plant, one patient, shots in a row)."""
 
+import csv
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,6 +9,9 @@ import pandas as pd
 
 from vision.data.config import GroupTable
 from vision.errors import UserError
+
+GROUPS = "groups.csv"
+"""Of a dataset folder."""
 
 
 def read_groups(folder: Path, table: GroupTable) -> pd.Series:
@@ -51,6 +55,16 @@ def groups_of(folder: Path, table: GroupTable, keys: Sequence[str]) -> dict[str,
             "correct data.source.groups",
         )
     return known
+
+
+def write_groups(folder: Path, rows: Sequence[tuple[str, str]]) -> Path:
+    """rows: (path in the dataset folder, group). Returns the table's file, `folder`/groups.csv."""
+    place = folder / GROUPS
+    with place.open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("path", "group"))
+        writer.writerows(rows)
+    return place
 
 
 def _read(path: Path, table: GroupTable) -> pd.DataFrame:

@@ -1,6 +1,5 @@
 """From what a config says of its data to a folder with exactly that: `images/<label>/<file>`, masks, groups."""
 
-import csv
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -11,7 +10,7 @@ from vision.data.archives import hub_folder, torchvision_classes
 from vision.data.boxes.sources import find_boxes, plan_boxes
 from vision.data.config import DataConfig, DrawnSource, FolderSource, HubSource, TorchvisionSource
 from vision.data.folders import Classes, find_folder, left_out, scan_classes, select_classes, sync_files
-from vision.data.groups import read_groups
+from vision.data.groups import GROUPS, read_groups, write_groups
 from vision.data.labels.store import plan_labelled, read_labels
 from vision.data.snapshot import refuse_changes, stamps
 from vision.errors import UserError
@@ -59,7 +58,7 @@ def materialise(
         if (masks := staging / "drawn" / "masks").is_dir():
             plan |= {f"masks/{label}/{p.name}": p for label in classes for p in sorted((masks / label).glob("*.png"))}
         if isinstance(config.source, FolderSource) and config.source.groups is not None:
-            plan["groups.csv"] = _write_groups(config.source, data_root, classes, staging)
+            plan[GROUPS] = _write_groups(config.source, data_root, classes, staging)
         with _unchanged_folder(found, config, where):
             sync_files(plan, out, None if isinstance(config.source, DrawnSource) else on_progress)
         counts = {label: len(files) + added.counts[label] for label, files in classes.items()}
@@ -174,9 +173,4 @@ def _write_groups(source: FolderSource, data_root: Path | None, classes: Classes
             "<class>/<file> in groups.file_column",
             "correct data.source.groups",
         )
-    place = staging / "groups.csv"
-    with place.open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("path", "group"))
-        writer.writerows(rows)
-    return place
+    return write_groups(staging, rows)

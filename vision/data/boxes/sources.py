@@ -1,6 +1,5 @@
 """From a source with boxes to what its dataset folder will hold: images, masks, `annotations.json`, `groups.csv`."""
 
-import csv
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from vision.data.boxes.labels import add_labelled
 from vision.data.boxes.sets import BoxSet, SourceImage, answers, image_boxes, select_categories
 from vision.data.config import CocoLayout, DataConfig, DrawnSource, GroupTable, HubSource, YoloLayout
 from vision.data.folders import find_folder
-from vision.data.groups import groups_of
+from vision.data.groups import GROUPS, groups_of, write_groups
 from vision.errors import UserError
 
 
@@ -63,7 +62,7 @@ def plan_boxes(found: BoxSet, config: DataConfig, folder: Path | None, staging: 
     plan[ANNOTATIONS] = staging / ANNOTATIONS
     groups = getattr(config.source, "groups", None)
     if groups is not None and folder is not None:
-        plan["groups.csv"] = _write_groups(folder, groups, chosen, staging)
+        plan[GROUPS] = _write_groups(folder, groups, chosen, staging)
     counts = dict(sorted(Counter(image.label for image in described).items()))
     return BoxPlan(plan, labels, counts, len(added.images), added.conflicts, (*chosen.notes, *_told(added.placeless)))
 
@@ -118,9 +117,4 @@ def _write_groups(folder: Path, groups: GroupTable, chosen: BoxSet, staging: Pat
     keys = {image.key: image.target for image in chosen.images}
     named = groups_of(folder, groups, list(keys))
     rows = sorted((keys[key], group) for key, group in named.items())
-    place = staging / "groups.csv"
-    with place.open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("path", "group"))
-        writer.writerows(rows)
-    return place
+    return write_groups(staging, rows)

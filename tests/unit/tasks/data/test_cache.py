@@ -10,7 +10,7 @@ from filelock import FileLock
 from PIL import Image
 
 from tasks.data import cache as module
-from tasks.data.cache import cache, retire
+from tasks.data.cache import _asked_for, cache, retire
 from tasks.data.split import SPLITS
 from tasks.run import open_run
 from tasks.stages import StageResult
@@ -37,6 +37,12 @@ def test_arrays_that_nobody_asked_for_in_so_many_days_are_removed_and_nothing_el
     assert {path.parent.name for path in tmp_path.glob(f"*/{IMAGES}")} == {"young", "busy"}
     assert (tmp_path / "old" / "stage.json").is_file()
     assert retire(tmp_path / "none yet", 7) == []
+
+
+def test_an_array_that_is_gone_is_not_made_empty_by_asking_for_it(tmp_path):
+    asked_for(tmp_path / "old", 8)
+    assert _asked_for(tmp_path / "old" / IMAGES) and retire(tmp_path, 7) == []
+    assert not _asked_for(tmp_path / "gone" / IMAGES) and not (tmp_path / "gone").exists()
 
 
 @pytest.fixture
