@@ -33,6 +33,11 @@ class StatePaths:
     def dataset(self, system: str) -> Path:
         return self.datasets / system
 
+    @property
+    def systems(self) -> tuple[str, ...]:
+        """Those that have a folder."""
+        return tuple(sorted(path.name for path in (self.root / "systems").glob("*") if path.is_dir()))
+
     def system(self, system: str) -> Path:
         return self.root / "systems" / system
 

@@ -62,6 +62,12 @@ class SystemConfig(Section):
         return self
 
     @model_validator(mode="after")
+    def starts_from_another_system(self):
+        if self.model.system == self.system:
+            raise ValueError(f"model.system must be another system, got {self.system} itself")
+        return self
+
+    @model_validator(mode="after")
     def gate_holds_slices_that_there_are(self):
         if unknown := sorted(set(self.gate.slices) - set(self.evaluation.slices)):
             known = ", ".join(self.evaluation.slices) or "none"

@@ -57,7 +57,8 @@ def radius_of(image: str | None, label: str | None, system: str) -> BlastRadius:
     sought = _sought(image) if image else Sought("label", label or "")
     if sought.column == "path" and (sha := image_sha(sought, places)):
         sought = Sought("sha256", sha)
-    found = blast_radius(sought, places, paths.datasets, paths.inbox(system), paths.labelled(system))
+    others = [places_of(paths, name) for name in paths.systems if name != system]
+    found = blast_radius(sought, places, paths.datasets, paths.inbox(system), paths.labelled(system), others)
     if not (found.data or found.seen_in or found.labelled):
         raise UserError(
             f"{sought.column} {sought.value}: in no data version of {system} and in no prediction that was kept",

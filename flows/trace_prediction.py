@@ -40,7 +40,8 @@ def _print(prediction_id: str, system: str | None, check: bool) -> int:
 def _check(passport: Passport, system: str) -> int:
     paths, machine = StatePaths(settings().state), settings()
     remote = Path(machine.dvc_remote or paths.root / "dvc-remote")
-    stores = Stores(paths.datasets, remote if remote.is_dir() else None, paths.inbox(system))
+    packages = tuple(paths.packages(name) for name in paths.systems)
+    stores = Stores(paths.datasets, remote if remote.is_dir() else None, paths.inbox(system), packages)
     lines = check_passport(passport, places_of(paths, system), stores)
     print("\nchecked:")
     for line in lines:

@@ -79,6 +79,10 @@ class Run(Section):
         finally:
             lock.release()
 
+    def of(self, system: str) -> "Run":
+        """To ask for what another system has made: where its things lie, and its registered models. Its config is not read."""
+        return self.model_copy(update={"config": self.config.model_copy(update={"system": system})})
+
     @property
     def folder(self) -> Path:
         return self.state.system(self.config.system)

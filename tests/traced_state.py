@@ -33,14 +33,14 @@ def sha(data: bytes) -> str:
 
 
 class Drawn:
-    """The state folder of system `tiny`, as flows, service and people leave it."""
+    """The state folder of system `tiny`, as flows, service and people leave it. began: the package that its training began with."""
 
-    def __init__(self, root: Path):
+    def __init__(self, root: Path, began: str | None = None):
         self.root, self.system = root, root / "systems" / "tiny"
         self.stages = self.system / "stages"
         self.dvc_md5, self.commit = self._data()
         self._stages()
-        self.package_sha = self._package()
+        self.package_sha = self._package(began)
         self.log = LineLog(self.system / "records")
         write_audit(
             f"sqlite:///{root / 'state.db'}",
@@ -95,7 +95,7 @@ class Drawn:
         contract = self.stage("validate", {}, {})
         (contract / "contract.json").write_text(json.dumps({"verdict": {"passed": True}}))
 
-    def _package(self) -> str:
+    def _package(self, began: str | None) -> str:
         folder = self.system / "packages" / "new"
         folder.mkdir(parents=True)
         for name in REQUIRED:
@@ -109,6 +109,7 @@ class Drawn:
             "config_sha": sha256_json(config), "dvc_md5": self.dvc_md5, "dataset_commit": self.commit,
             "manifest_sha": self.manifest_sha, "split_sha": self.split_sha, "git_commit": commit, "git_dirty": "false",
             "contract": {"passed": True, "stage": KEYS["validate"]}, "stages": KEYS,
+            "weights": {"origin": "random", "file": None, "sha256": None, "package_sha": began, "warning": ""},
         }  # fmt: skip
         (folder / "lineage.json").write_text(json.dumps(lineage))
         package_sha = seal_package(folder)

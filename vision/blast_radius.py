@@ -4,7 +4,7 @@ Reads what stages, packages, services and people left in files; of a table of im
 records one file at a time.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -42,9 +42,11 @@ class DataUse(Section):
 class TrainingUse(Section):
     """A training on such a split, or one that went on from a package of such a training (`through`), whatever its own data.
 
-    package_sha: None where none was made or it is not on this machine.
+    package_sha: None where none was made or it is not on this machine. system: whose training; another one's may have begun with
+    a package of this one's.
     """
 
+    system: str
     train_stage: str
     run_id: str | None
     at: str
@@ -79,15 +81,18 @@ class BlastRadius(Section):
         return tuple(dict.fromkeys(one.package_sha for one in self.trainings if one.package_sha))
 
 
-def blast_radius(sought: Sought, places: Places, datasets: Path, inbox: Path, labelled: Path) -> BlastRadius:
-    """datasets: the data repository. inbox, labelled: folders of the system, which need not be there."""
+def blast_radius(
+    sought: Sought, places: Places, datasets: Path, inbox: Path, labelled: Path, others: Sequence[Places] = ()
+) -> BlastRadius:
+    """datasets: the data repository. inbox, labelled: folders of the system, which need not be there. others: systems that may
+    have begun with this one's packages."""
     data = tuple(_data(sought, places, datasets))
-    trainings = tuple(_trainings({use.split_sha for use in data}, places.stages))
+    trainings = tuple(_trainings({use.split_sha for use in data}, (places, *others)))
     made = BlastRadius(sought=f"{sought.column} {sought.value}", data=data, trainings=trainings)
     rows = [row for row in read_labels(labelled) if getattr(row, sought.column, None) == sought.value]
     return made.model_copy(
         update={
-            "served": tuple(_served(set(made.packages), places.records)),
+            "served": tuple(one for at in (places, *others) for one in _served(set(made.packages), at.records)),
             "seen_in": tuple(_seen(inbox, sought.value)) if sought.column == "sha256" else (),
             "labelled": tuple(rows),
         }
@@ -129,24 +134,31 @@ def _rows(folder: Path, sought: Sought, columns: list[str]) -> list[dict[str, An
     return pq.read_table(path, columns=columns, filters=[(sought.column, "==", sought.value)]).to_pylist()
 
 
-def _trainings(splits: set[str], stages: Path) -> Iterator[TrainingUse]:
+def _trainings(splits: set[str], systems: Sequence[Places]) -> Iterator[TrainingUse]:
+    stages = [{**stage, "system": at.system} for at in systems for stage in _learned(at.stages)]
+    touched: set[str] = set()
+    # By the time that they say themselves: a copied state folder has other file times.
+    for stage in sorted(stages, key=lambda stage: stage["at"]):
+        began = (stage["made"].get("weights") or {}).get("package_sha")
+        if stage["split_sha"] in splits or began in touched:
+            for sha in stage["packages"] or [None]:
+                touched |= {sha} - {None}
+                yield TrainingUse(
+                    system=stage["system"], train_stage=stage["key"], run_id=stage["made"].get("run_id"), at=stage["at"],
+                    split_sha=stage["split_sha"], package_sha=sha, through=None if stage["split_sha"] in splits else began,
+                )  # fmt: skip
+
+
+def _learned(stages: Path) -> Iterator[dict[str, Any]]:
+    """One system's trainings, each with its `split_sha`, and the `packages` that were made of it."""
     caches = {stage["key"]: stage["inputs"]["split_sha"] for stage in finished(stages / "cache")}
     packages: dict[str, list[str]] = {}
     for stage in finished(stages / "export"):
         if sha := stage["made"].get("package_sha"):
             packages.setdefault(stage["inputs"].get("model"), []).append(sha)
-    touched: set[str] = set()
-    # By the time that they say themselves: a copied state folder has other file times.
-    for stage in sorted(finished(stages / "train"), key=lambda stage: stage["at"]):
+    for stage in finished(stages / "train"):
         split_sha = caches.get(stage["inputs"].get("cache"))
-        began = (stage["made"].get("weights") or {}).get("package_sha")
-        if split_sha in splits or began in touched:
-            for sha in packages.get(stage["key"]) or [None]:
-                touched |= {sha} - {None}
-                yield TrainingUse(
-                    train_stage=stage["key"], run_id=stage["made"].get("run_id"), at=stage["at"],
-                    split_sha=split_sha, package_sha=sha, through=None if split_sha in splits else began,
-                )  # fmt: skip
+        yield {**stage, "split_sha": split_sha, "packages": packages.get(stage["key"], [])}
 
 
 def _served(packages: set[str], records: Path) -> Iterator[Served]:

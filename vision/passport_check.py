@@ -31,11 +31,13 @@ class CheckLine(Section):
 
 @dataclass(frozen=True)
 class Stores:
-    """Where what a passport names may lie, beside its own places. remote: of the data, where that is a folder."""
+    """Where what a passport names may lie, beside its own places. remote: of the data, where that is a folder. packages: of all
+    systems."""
 
     datasets: Path
     remote: Path | None
     inbox: Path
+    packages: tuple[Path, ...] = ()
 
     @property
     def data(self) -> tuple[Path, ...]:
@@ -49,7 +51,7 @@ def check_passport(passport: Passport, places: Places, stores: Stores) -> list[C
     lines = list(_package(folder, sha))
     if folder and lineage:
         lines += [_config(folder, lineage), *_data(places.system, lineage, stores), *_stages(places, folder, lineage)]
-        lines.append(_code(lineage))
+        lines += [_code(lineage), *_start(lineage, (*places.packages, *stores.packages))]
     lines += [*_gate(places, sha), *_bento(places, sha), *_image(stores.inbox, passport.prediction["id"])]
     return lines
 
@@ -119,6 +121,13 @@ def _code(lineage: dict[str, Any]) -> CheckLine:
     there = subprocess.run(command, capture_output=True, check=False).returncode == 0
     note = "with changes that were never committed" if lineage["git_dirty"] == "true" else ""
     return _line("code commit", commit, commit if there else None, note)
+
+
+def _start(lineage: dict[str, Any], packages: tuple[Path, ...]) -> Iterator[CheckLine]:
+    """The package that the training began with, of its own system or of another."""
+    if sha := lineage["weights"].get("package_sha"):
+        manifest = next((path for folder in packages if (path := folder / sha / MANIFEST).is_file()), None)
+        yield _line("start package", sha, sha256_file(manifest) if manifest else None)
 
 
 def _gate(places: Places, sha: str) -> Iterator[CheckLine]:

@@ -43,6 +43,12 @@ def contenders(run: Run) -> list[Run]:
 
 
 def _as(run: Run, arch: str, seed: int) -> Run:
+    if run.config.model.weights in ("file", "system") and arch != run.config.model.arch:
+        raise UserError(
+            f"compare.archs has {arch}, and model.weights = {run.config.model.weights} are those of a {run.config.model.arch}",
+            f"{run.config.model.arch} alone",
+            f"correct compare.archs, or compare from others: SET='model.weights=random model.{run.config.model.weights}=null'",
+        )
     try:
         model = ModelConfig.model_validate(run.config.model.model_dump(mode="json") | {"arch": arch})
         answering(run.config.kind).check(run.config.model_copy(update={"model": model}))

@@ -14,6 +14,7 @@ from tasks.data.ingest import Dataset
 from tasks.run import Run
 from tasks.stage_task import stage_task
 from tasks.stages import StagePlan, StageResult, run_stage
+from tasks.training.other_system import OtherStart, other_start
 from tasks.training.record import recording, with_known_run
 from tasks.training.warm_start import champion_start
 from vision.errors import UserError
@@ -39,25 +40,30 @@ BACKBONE, WHOLE = "backbone.safetensors", "model.safetensors"
 
 @dataclass(frozen=True)
 class Start:
-    """What a training begins with in place of `model.weights`: a champion to go on from, or a stage's backbone, or neither.
+    """What a training begins with: a champion to go on from in place of `model.weights`, or a stage's backbone, or another system's
+    champion, or none of these.
 
-    Asked for once a run: the champion may change while it searches and trains.
+    Asked for once a run: champions may change while it searches and trains.
     """
 
     champion: "ChampionStart | None" = None
     pretrained: StageResult | None = None
+    other: OtherStart | None = None
 
     @property
     def backbone(self) -> Path | None:
+        if self.other:
+            return self.other.weights
         return self.pretrained.folder / BACKBONE if self.pretrained else None
 
 
 def starting_weights(run: Run, dataset: Dataset, cache: StageResult) -> Start:
     """Pre-trains where the config asks for it and no champion is to go on: that one has a better start."""
-    champion = champion_start(run, dataset)
-    if champion is not None or run.config.pretraining is None:
+    if (champion := champion_start(run, dataset)) is not None:
         return Start(champion=champion)
-    return Start(pretrained=_pretrain(run, dataset, cache))
+    if run.config.pretraining is not None:
+        return Start(pretrained=_pretrain(run, dataset, cache))
+    return Start(other=other_start(run, cache))
 
 
 @stage_task("pretrain", tags=["training"])

@@ -33,6 +33,8 @@ def train(run: Run, dataset: Dataset, cache: StageResult, start: Start) -> Stage
         _refuse_small_split(run, cache)
         if start.champion is not None:
             print(f"going on from the champion, version {start.champion.version}", flush=True)
+        if start.other is not None:
+            print(f"starting from the backbone of {start.other.system}, version {start.other.version}", flush=True)
         job = TrainJob(
             config=run.config,
             labels=dataset.labels,

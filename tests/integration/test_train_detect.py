@@ -4,8 +4,10 @@ import json
 
 import pandas as pd
 import pytest
+import yaml
 
 from configs.paths import StatePaths
+from tests.conftest import TINY
 from vision.export.golden import check_golden
 from vision.export.runtime import onnx_run
 from vision.package import open_package
@@ -53,3 +55,40 @@ def test_boxes_go_through_every_stage_to_a_bento_that_answers_with_them(shared_s
     page = next((system / "reports").glob("*/report.html")).read_text()
     for words in ("What is missed, and what is false", "precision recall", "map50"):
         assert words in page
+
+
+def test_another_system_starts_from_its_backbone_and_its_images_are_traced_there(shared_state, tiny, tmp_path, capsys):
+    """After the test above, whose champion it is."""
+    from flows import trace_image
+    from flows.command import main
+    from flows.train_model import train_model
+
+    own = {
+        **TINY,
+        **BOXES,
+        "system": "other",
+        "data": {**BOXES["data"], "source": {**BOXES["data"]["source"], "seed": 4}},
+    }
+    own["model"] = {**BOXES["model"], "weights": "system", "system": "tiny"}
+    other = tmp_path / "other.yaml"
+    other.write_text(yaml.safe_dump(own))
+    assert main(train_model, argv=["--system", str(other)]) == 0, capsys.readouterr()
+    paths = StatePaths(shared_state)
+    (began,), (package,) = (list(paths.packages(name).iterdir()) for name in ("tiny", "other"))
+    weights = json.loads((package / "lineage.json").read_text())["weights"]
+    assert (weights["origin"], weights["package_sha"], weights["warning"]) == ("system", began.name, "")
+    splits = pd.read_parquet(next(paths.stages("tiny").glob("split/*/splits.parquet")))
+    learned = splits.loc[splits["split"] == "train", "sha256"].iloc[0]
+    capsys.readouterr()
+    assert trace_image.main(["--image", learned, "--system", "tiny"]) == 0
+    found = yaml.safe_load(capsys.readouterr().out)
+    assert [(one["system"], one["package_sha"]) for one in found["trainings"]] == [
+        ("tiny", began.name),
+        ("other", package.name),
+    ]
+    # The images of its own training again, in another system: refused before anything trains.
+    other.write_text(
+        yaml.safe_dump({**own, "data": {**BOXES["data"], "split": {"train": 0.25, "val": 0.25, "test": 0.5}}})
+    )
+    assert main(train_model, argv=["--system", str(other)]) == 2
+    assert "whose champion learned from" in capsys.readouterr().err

@@ -46,11 +46,13 @@ class MemoryConfig(Section):
 
 
 class ModelConfig(Section):
-    """`weights`: imagenet (local file or torchvision's download), simclr or drawn_defects (a pre-training stage), file, random."""
+    """`weights`: imagenet (local file or torchvision's download), simclr or drawn_defects (a pre-training stage), file, random, or
+    system: the backbone of another system's champion."""
 
     arch: Architecture = "resnet18"
-    weights: Literal["imagenet", PretrainedBy, "file", "random"] = "random"
+    weights: Literal["imagenet", PretrainedBy, "system", "file", "random"] = "random"
     file: str | None = None
+    system: str | None = None
     head: Literal["linear", "mlp"] = "linear"
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     hidden: Annotated[int, Field(ge=8, le=8192)] = 512
@@ -78,9 +80,10 @@ class ModelConfig(Section):
         return self
 
     @model_validator(mode="after")
-    def file_goes_with_weights(self):
-        if (self.weights == "file") != (self.file is not None):
-            raise ValueError("`file` is given exactly when `weights` is `file`")
+    def weights_say_what_they_need(self):
+        for name in ("file", "system"):
+            if (self.weights == name) != (getattr(self, name) is not None):
+                raise ValueError(f"`{name}` is given exactly when `weights` is `{name}`")
         if self.stem == "cifar" and not self.arch.startswith("resnet"):
             raise ValueError(f"stem `cifar` is for resnet18 and resnet50, got arch {self.arch}")
         return self

@@ -23,12 +23,12 @@ DOWNLOAD_TIMEOUT_S = 30
 class WeightsReport(Section):
     """What a training started from; lineage keeps it. `warning` is empty, or says what the user should know."""
 
-    origin: Literal["imagenet", PretrainedBy, "file", "champion", "random"]
+    origin: Literal["imagenet", PretrainedBy, "system", "file", "champion", "random"]
     file: str | None = None
     """Its name; where it lay is no matter of a package that goes to other machines. `sha256` says which one it was."""
     sha256: str | None = None
     package_sha: str | None = None
-    """Of the champion that a training went on from."""
+    """Of the champion, its own or another system's, that a training went on from."""
     warning: str = ""
 
 
@@ -37,7 +37,7 @@ def load_start(
 ) -> WeightsReport:
     """Fills `backbone` with the weights that `config` asks for and says what they are.
 
-    root: folder with weights under torchvision's file names. pretrained: the file that a pre-training stage made.
+    root: folder with weights under torchvision's file names. pretrained: the file that a pre-training stage made, or a package's.
     When ImageNet's weights can be had neither there nor by download, the random ones stay and a warning says so.
     Raises `UserError` for a file that is missing, damaged or of another network.
     """
@@ -48,7 +48,10 @@ def load_start(
         return WeightsReport(origin="random", warning=warning)
     left_out = _fill(backbone, read_tensors(path), path, config)
     warning = f"not in {path.name} in this shape, so random: {', '.join(left_out)}" if left_out else ""
-    return WeightsReport(origin=config.weights, file=path.name, sha256=sha256_file(path), warning=warning)
+    package_sha = path.parent.name if config.weights == "system" else None
+    return WeightsReport(
+        origin=config.weights, file=path.name, sha256=sha256_file(path), package_sha=package_sha, warning=warning
+    )
 
 
 def load_champion(network: nn.Module, config: ModelConfig, path: Path, same_labels: bool) -> WeightsReport:
@@ -79,7 +82,7 @@ def find_start(config: ModelConfig, root: Path | None, pretrained: Path | None =
 def _given_file(config: ModelConfig, root: Path | None, pretrained: Path | None) -> tuple[Path | None, str]:
     if config.weights == "random":
         return None, ""
-    if config.weights in PRETRAINED:
+    if config.weights in (*PRETRAINED, "system"):
         return pretrained, "" if pretrained else "no pre-training has run: training starts from random weights"
     path = Path(config.file)
     if not path.is_absolute() and root is not None and (root / path).is_file():

@@ -7,6 +7,7 @@ import yaml
 
 from configs.load import known_systems, load_system
 from vision.augment import build_augment
+from vision.errors import UserError
 
 ROOT = Path(__file__).parents[3]
 FLOWS = {"train_model", "monitor_drift", "release_model", "queue_labels"}
@@ -30,6 +31,12 @@ def test_a_system_loads_and_can_augment_and_compare(name):
     config = load_system(name)
     build_augment(config.training.augment, config.input, (0.5, 0.5, 0.5))
     run = Run.model_construct(config=config, config_sha="")
+    if config.model.weights == "system":
+        # Another's backbone is of one architecture: such a system is compared from other weights.
+        with pytest.raises(UserError, match="those of a"):
+            contenders(run)
+        config = load_system(name, {"model.weights": "random", "model.system": None})
+        run = run.model_copy(update={"config": config})
     found = {(one.config.model.arch, one.config.training.seed) for one in contenders(run)}
     assert len(found) == len(config.compare.archs) * len(config.compare.seeds)
 

@@ -10,6 +10,7 @@ from flows import trace_image, trace_prediction
 from flows.command import AGAINST, DONE, MISTAKE
 from tests.traced_state import Drawn, sha
 from vision.data.labels.store import LabelRow, write_labels
+from vision.package import MANIFEST
 
 
 @pytest.fixture
@@ -42,22 +43,27 @@ def test_from_an_image_to_the_packages_trained_on_it_and_their_predictions(drawn
         assert "1 packages were trained on it and gave 2 predictions" in found["summary"]
 
 
-def test_a_model_that_went_on_from_one_that_learned_an_image_has_learned_it_too(drawn, capsys):
-    """Whatever its own data: the image may have left them since."""
-    later, package = "u" * 64, "e" * 64
-    (drawn.stages / "train" / later).mkdir()
+@pytest.mark.parametrize("system", ["tiny", "other"])
+def test_a_model_that_went_on_from_one_that_learned_an_image_has_learned_it_too(drawn, capsys, system):
+    """Whatever its own data: the image may have left them since. Of another system too, which began with this one's backbone."""
+    later, package, stages = "u" * 64, "e" * 64, drawn.root / "systems" / system / "stages"
+    (stages / "train" / later).mkdir(parents=True)
     values = {
         "stage": "train", "key": later, "at": "2026-11-21T09:00:00+00:00", "inputs": {"cache": "other"},
         "made": {"run_id": "r2", "weights": {"origin": "champion", "package_sha": drawn.package_sha}},
     }  # fmt: skip
-    (drawn.stages / "train" / later / "stage.json").write_text(json.dumps(values))
-    os.utime(drawn.stages / "train" / later / "stage.json", (0, 0))  # as a copied folder may have it
+    (stages / "train" / later / "stage.json").write_text(json.dumps(values))
+    os.utime(stages / "train" / later / "stage.json", (0, 0))  # as a copied folder may have it
     export = {**values, "stage": "export", "key": later, "inputs": {"model": later}, "made": {"package_sha": package}}
-    (drawn.stages / "export" / later).mkdir()
-    (drawn.stages / "export" / later / "stage.json").write_text(json.dumps(export))
+    (stages / "export" / later).mkdir(parents=True)
+    (stages / "export" / later / "stage.json").write_text(json.dumps(export))
     drawn.answer(package_sha=package)
+    (drawn.system / "records").rename(drawn.root / "systems" / system / "records")
     found = traced("--image", sha(b"a"), capsys=capsys)
-    assert [one["through"] for one in found["trainings"]] == [None, drawn.package_sha]
+    assert [(one["system"], one["through"]) for one in found["trainings"]] == [
+        ("tiny", None),
+        (system, drawn.package_sha),
+    ]
     assert "2 packages were trained on it and gave 1 predictions" in found["summary"]
     assert "0 packages were trained on it" in traced("--image", sha(b"b"), capsys=capsys)["summary"]
 
@@ -99,6 +105,18 @@ def test_every_hash_of_a_passport_is_made_again_and_right(drawn, capsys):
         "image",
     ):
         assert f"ok      {what}" in said
+
+
+def test_the_package_that_a_training_began_with_is_looked_for_in_every_system(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("VISIONOPS_STATE", str(tmp_path / "state"))
+    drawn = Drawn(tmp_path / "state", began="f" * 64)
+    made = drawn.answer()
+    assert "gone    start package" in check(made, capsys)[1]
+    start = drawn.root / "systems" / "other" / "packages" / ("f" * 64)
+    start.mkdir(parents=True)
+    (start / MANIFEST).write_text("of another package")
+    code, said = check(made, capsys)
+    assert code == AGAINST and "differs start package" in said
 
 
 def test_how_a_package_went_into_service_stands_in_the_passport(drawn, capsys):
