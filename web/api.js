@@ -10,17 +10,24 @@ export function onKeyNeeded(ask) {
   askForKey = ask;
 }
 
-/** A refusal that a person can act on: what was got, what is allowed, what to do. */
+/** A refusal that a person can act on: what was got, what is allowed, what to do. status: of HTTP, where the service refused. */
 export class Problem extends Error {
-  constructor({ got, allowed, do: act }) {
+  constructor({ got, allowed, do: act, status }) {
     super(got);
-    Object.assign(this, { got, allowed, act });
+    Object.assign(this, { got, allowed, act, status });
   }
 }
 
-/** image: File or Blob. Resolves to {prediction_id, model, card, confidence, confident, predictions | boxes}. */
-export async function predict(image) {
-  return (await send("predict", { method: "POST", body: form(image) })).json();
+/** image: File or Blob. keep: may the service store it, for people to label? Resolves to {prediction_id, model, card, confidence,
+ * confident, predictions | boxes}. */
+export async function predict(image, keep) {
+  try {
+    return await (await send(keep ? "predict?keep=true" : "predict", { method: "POST", body: form(image) })).json();
+  } catch (problem) {
+    if (!keep || problem.status !== 403) throw problem;
+    const act = "Choose not to keep it, or ask your operator for a key that may.";
+    throw new Problem({ got: "Without a key that allows it, no photo is kept.", allowed: problem.allowed, do: act });
+  }
 }
 
 /** image: File or Blob. Resolves to a PNG Blob of the same shape as the image, or null when this model can't explain. */
@@ -33,9 +40,10 @@ export async function explain(image) {
   }
 }
 
-export async function sendFeedback(id, label) {
+/** boxes: [{label, box}], all that there is, or undefined where places were not looked at. */
+export async function sendFeedback(id, label, boxes) {
   const headers = { "content-type": "application/json" };
-  return (await send("feedback", { method: "POST", headers, body: JSON.stringify({ id, label }) })).json();
+  return (await send("feedback", { method: "POST", headers, body: JSON.stringify({ id, label, boxes }) })).json();
 }
 
 export async function passport(id) {
@@ -83,7 +91,7 @@ async function fetchOrSay(path, options) {
 async function problemOf(response) {
   try {
     const { error } = await response.json();
-    return { got: error.got, allowed: error.allowed, do: error.do };
+    return { got: error.got, allowed: error.allowed, do: error.do, status: response.status };
   } catch {
     return { got: `The service answered ${response.status}.`, allowed: "", do: "Try again; if it stays, tell the operator." };
   }

@@ -3,10 +3,12 @@
 import { Problem, explain, modelVersion, onKeyNeeded, passport, predict, sendFeedback } from "./api.js";
 import { showBoxes } from "./boxes.js";
 import { openCamera } from "./camera.js";
+import { marked, startMarking, stopMarking, wireMarking } from "./draw.js";
 import { showAnswer, showCard, showHeat, showPassport, showPhoto, showProblem, words } from "./show.js";
 
+const NORMAL = "normal"; // what an image without a box is called
 const $ = (id) => document.getElementById(id);
-let current = null; // {image, id, label}: what the page shows now
+let current = null; // {image, id, answer, kept}: what the page shows now
 let model = null; // what the service says of its model, null until it has
 let asked = 0; // counts photos, so that a late answer about an earlier one is dropped
 
@@ -16,11 +18,12 @@ async function look(image) {
   for (const id of ["problem", "result", "heat", "heatbar"]) $(id).hidden = true;
   $("busy").hidden = false;
   try {
-    const answer = await predict(image);
+    const kept = $("keep").checked;
+    const answer = await predict(image, kept);
     if (number !== asked) return;
     await showPhoto(image);
     if (number !== asked) return;
-    current = { image, id: answer.prediction_id, label: answer.label };
+    current = { image, id: answer.prediction_id, answer, kept };
     showAnswer(answer);
     showBoxes(answer, model?.labels ?? [], model?.confident_at ?? 0);
     showCard(answer.card);
@@ -45,20 +48,39 @@ function resetFeedback() {
   $("ask").hidden = false;
   $("correct").hidden = true;
   $("several").hidden = $("found").childElementCount < 2;
+  $("drawable").hidden = !current.answer.boxes;
+  $("right").textContent = current.answer.boxes?.length ? "Was this right, every box?" : "Was this right?";
   $("thanks").textContent = "";
+  stopMarking();
 }
 
-async function tell(label) {
-  const id = current?.id;
-  if (!id) return;
+/** boxes: of one of them is `label`, or there are none and it is normal; undefined where nobody looked at places. */
+async function tell(label, boxes) {
+  if (!current) return;
+  const { id, kept, answer } = current;
   try {
-    await sendFeedback(id, label);
+    await sendFeedback(id, label, boxes);
     if (current?.id !== id) return;
     $("ask").hidden = $("correct").hidden = true;
-    $("thanks").textContent = "Thank you. It counts for how well this model is doing.";
+    stopMarking();
+    const learns = kept && (boxes || !answer.boxes || label === NORMAL);
+    $("thanks").textContent = `Thank you. It counts for how well this model is doing${learns ? ", and the next one can learn from this photo" : ""}.`;
   } catch (error) {
     $("thanks").textContent = error instanceof Problem ? `${error.got} ${error.act}` : "That did not work; try again.";
   }
+}
+
+/** All of it was right: places too, where the answer has them and its label is one of theirs. */
+function confirm() {
+  const { label, boxes } = current.answer;
+  const whole = boxes && (boxes.length ? boxes.some((one) => one.label === label) : label === NORMAL);
+  return tell(label, whole ? boxes.map((one) => ({ label: one.label, box: one.box })) : undefined);
+}
+
+function tellMarked() {
+  const boxes = marked();
+  const { label } = current.answer;
+  return tell(boxes.some((one) => one.label === label) ? label : (boxes[0]?.label ?? NORMAL), boxes);
 }
 
 function askForKey() {
@@ -79,6 +101,10 @@ function askForKey() {
 }
 
 function wirePhoto() {
+  const keep = $("keep");
+  keep.addEventListener("change", () => {
+    $("kept").textContent = keep.checked ? "It is kept for labelling." : "It is not kept.";
+  });
   $("file").addEventListener("change", (event) => {
     const [file] = event.target.files;
     if (file) look(file);
@@ -106,7 +132,7 @@ function wireAnswer() {
   $("slider").addEventListener("input", (event) => {
     $("heat").style.opacity = event.target.value / 100;
   });
-  $("yes").addEventListener("click", () => tell(current.label));
+  $("yes").addEventListener("click", confirm);
   $("no").addEventListener("click", () => {
     $("correct").hidden = false;
     $("label").focus();
@@ -115,6 +141,14 @@ function wireAnswer() {
     event.preventDefault();
     tell($("label").value);
   });
+  $("draw").addEventListener("click", () => {
+    const places = (model?.vocabulary ?? []).filter((label) => label !== NORMAL);
+    $("correct").hidden = true;
+    startMarking(current.answer, places);
+    $("mark-label").focus();
+  });
+  $("mark-send").addEventListener("click", tellMarked);
+  $("mark-cancel").addEventListener("click", resetFeedback);
   $("passport-open").addEventListener("click", async () => {
     try {
       showPassport(await passport(current.id));
@@ -137,4 +171,5 @@ async function introduce() {
 onKeyNeeded(askForKey);
 wirePhoto();
 wireAnswer();
+wireMarking();
 introduce();

@@ -15,7 +15,7 @@ export function showBoxes(answer, labels, sureAt) {
   const found = (answer.boxes ?? []).map((one, number) => ({
     ...one,
     number,
-    colour: `colour${Math.max(0, labels.indexOf(one.label)) % COLOURS}`,
+    colour: colourOf(one.label, labels),
     sure: one.confidence >= sureAt,
     place: shares(one.box, answer),
   }));
@@ -28,24 +28,35 @@ export function showBoxes(answer, labels, sureAt) {
   $("count").className = found.length ? "" : "calm";
 }
 
+/** The class of a label's colour: labels of a model keep theirs, wherever they are shown. */
+export function colourOf(label, labels) {
+  return `colour${Math.max(0, labels.indexOf(label)) % COLOURS}`;
+}
+
 /** [left, top, width, height] in shares of the photo */
 function shares([x1, y1, x2, y2], { width_px: width, height_px: height }) {
   return [x1 / width, y1 / height, (x2 - x1) / width, (y2 - y1) / height];
 }
 
 function drawn(one, named) {
-  const [left, top, width, height] = one.place;
-  const group = shape("g", { class: `${one.colour} ${one.sure ? "" : "faint"}`, "data-box": one.number });
+  const text = named ? `${one.number + 1} ${words(one.label)} ${percent(one.confidence)}` : `${one.number + 1}`;
+  const group = drawnBox(one.place, text, `${one.colour} ${one.sure ? "" : "faint"}`);
+  group.dataset.box = one.number;
+  wire(group, one.number);
+  return group;
+}
+
+/** A <g> for an <svg> that covers the photo. place: [left, top, width, height] in shares of it. */
+export function drawnBox([left, top, width, height], text, classes) {
+  const group = shape("g", { class: classes });
   const sides = { x: share(left), y: share(top), width: share(width), height: share(height) };
   const right = left + width / 2 > 0.6; // its name then ends at the box's right edge, so that it stays on the photo
   const name = { x: share(right ? left + width : left), y: share(top), dy: top > 0.08 ? "-.4em" : "1.15em", dx: right ? "-.3em" : ".3em" };
-  const text = named ? `${one.number + 1} ${words(one.label)} ${percent(one.confidence)}` : `${one.number + 1}`;
   group.append(
     shape("rect", { ...sides, class: "ground" }),
     shape("rect", { ...sides, class: "line" }),
     shape("text", { ...name, "text-anchor": right ? "end" : "start" }, text),
   );
-  wire(group, one.number);
   return group;
 }
 
