@@ -32,7 +32,7 @@ from pathlib import Path
 import pandas as pd
 
 from benchmarks.plain_loops import Speed, cached_loop, decoding_loop
-from benchmarks.training_runs import two_phase
+from benchmarks.training_runs import QUICK_PX, two_phase
 from configs.load import load_system
 from tasks.cluster.session import ensure_ray
 from tasks.environment import prepare
@@ -47,6 +47,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=120, help="drawn images of a class to train and validate on")
     parser.add_argument("--runs", type=int, default=2, help="interleaved two-phase runs; 0 leaves them out")
     parser.add_argument("--epochs", type=int, nargs=2, default=(5, 6), help="of the two phases")
+    parser.add_argument("--side", type=int, default=QUICK_PX, help="pixels that the network of the two phases sees")
     asked = parser.parse_args()
     prepare()
     with tempfile.TemporaryDirectory(prefix="visionops-bench-") as folder:
@@ -54,7 +55,7 @@ def main() -> None:
         config, rows_per_s = make_data(work, asked.images)
         result = {"feature_rows_per_s": round(rows_per_s, 1), **loops(work, config, asked.rounds)}
         if asked.runs:
-            result |= two_phase(work, asked.images, tuple(asked.epochs), asked.runs)
+            result |= two_phase(work, asked.images, tuple(asked.epochs), asked.runs, asked.side)
         if not asked.no_flow:
             result["flow_overhead_share"] = flow_overhead(work)
     print(json.dumps(result))

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from tasks.training.start import TrainJob
 
 START_SEED = 1007
+QUICK_PX = 112
+"""What the quickstart's network sees."""
 VIEWS = 4
 SPLIT = {"train": 0.4, "val": 0.1, "test": 0.5}
 """Half to test on: equal accuracy is the condition of the comparison, and few images could not show a difference."""
@@ -60,9 +62,10 @@ class Data:
         return Truth(self.files("test").targets, families, len(self.labels))
 
 
-def two_phase(work: Path, images: int, epochs: tuple[int, int], rounds: int) -> dict[str, Any]:
-    """images: of a class, to train and validate on; as many again to test on. epochs: of phase `head`, of phase `top`."""
-    data = make_start(work, images, epochs)
+def two_phase(work: Path, images: int, epochs: tuple[int, int], rounds: int, side_px: int = QUICK_PX) -> dict[str, Any]:
+    """images: of a class, to train and validate on; as many again to test on. epochs: of phase `head`, of phase `top`.
+    side_px: of what the network sees."""
+    data = make_start(work, images, epochs, side_px)
     arms = {"ours": run_ours, "plain": run_plainly, "views": partial(run_ours, views=VIEWS)}
     found: dict[str, list[Run]] = {name: [] for name in arms}
     for number in range(rounds):
@@ -74,13 +77,13 @@ def two_phase(work: Path, images: int, epochs: tuple[int, int], rounds: int) -> 
     return result
 
 
-def make_start(work: Path, images: int, epochs: tuple[int, int]) -> Data:
+def make_start(work: Path, images: int, epochs: tuple[int, int], side_px: int = QUICK_PX) -> Data:
     """Draws both sets and trains the backbone: twice as many epochs from scratch as phase `head` has."""
     from tasks.training.pretrain import BACKBONE, keep_backbone
     from tasks.training.start import TrainJob
 
     scratch = {"name": "scratch", "epochs": 2 * epochs[0], "trainable": "all", "lr": 2e-3, "warmup_epochs": 1}
-    other = {"data.source.seed": START_SEED, "data.source.images_per_class": images}
+    other = {**sizes(side_px), "data.source.seed": START_SEED, "data.source.images_per_class": images}
     config = load_system("quickstart", {**other, "training.stages_from_scratch": [scratch]})
     rows = draw(config, work / "start_data")
     fill(work / "start_cache", work / "start_data", rows, config)
@@ -88,13 +91,20 @@ def make_start(work: Path, images: int, epochs: tuple[int, int]) -> Data:
     on_own_ray(TrainJob(config=config, labels=labels, cache=work / "start_cache"), work / "start")
     keep_backbone(work / "start")
     backbone = work / "start" / BACKBONE
-    config = two_phase_system(backbone, 2 * images, epochs)
+    config = two_phase_system(backbone, 2 * images, epochs, side_px)
     return Data(work / "two_phase_data", draw(config, work / "two_phase_data"), labels, config, backbone)
 
 
-def two_phase_system(backbone: Path, images: int, epochs: tuple[int, int]) -> SystemConfig:
+def sizes(side_px: int) -> dict[str, int]:
+    """The quickstart's for its own 112; at 224 as usual: files of 256 px, of which the network sees the middle 224."""
+    resize_px = side_px * 8 // 7
+    return {"input.side_px": side_px, "input.resize_px": resize_px, "data.source.side_px": max(160, resize_px)}
+
+
+def two_phase_system(backbone: Path, images: int, epochs: tuple[int, int], side_px: int) -> SystemConfig:
     """The quickstart from this backbone, in the stages of tomato_leaf."""
     changes = {
+        **sizes(side_px),
         "data.source.images_per_class": images,
         "data.split": SPLIT,
         "model.weights": "file",

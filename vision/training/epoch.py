@@ -18,7 +18,7 @@ from vision.models.network import ServedModel
 from vision.package import InputSpec
 from vision.training.config import AugmentStep, StageConfig, TrainingConfig
 from vision.training.inputs import Kept, Pixels
-from vision.training.kept import Keeper, kept_views
+from vision.training.kept import Keeper, Shelf, kept_views, shared_part
 from vision.training.loaders import Loaders, SplitData, in_order, prefetched, shuffled
 from vision.training.precision import Precision
 from vision.training.schedules import lr_factor
@@ -53,6 +53,7 @@ class EpochRun:
     plan: Plan
     team: Team
     precision: Precision
+    shelf: Shelf = field(default_factory=Shelf)
     inputs: Pixels | Kept = field(init=False)
     """Of the training split; `seen` of the validation split."""
     seen: Pixels | Kept = field(init=False)
@@ -63,18 +64,21 @@ class EpochRun:
     """Takes `inputs`, for the team; `judged` takes what is `seen`."""
     judged: nn.Module = field(init=False)
     keeper: Keeper | None = field(init=False, default=None)
-    """Until the stage's first epoch, where layers are frozen."""
+    """Until the stage's first epoch, where layers are frozen. What it makes goes to the `shelf`."""
 
-    def begin(self, stage: StageConfig, optimizer: torch.optim.Optimizer) -> None:
+    def begin(self, number: int, optimizer: torch.optim.Optimizer) -> None:
+        """number: of the stage, from 0."""
         config, network = self.plan.config, self.model.network
-        self.stage, self.optimizer, self.scaler = stage, optimizer, self.precision.scaler()
+        self.stage, self.optimizer, self.scaler = self.plan.stages[number], optimizer, self.precision.scaler()
         self.inputs = self.seen = self._pixels(config.augment, self.plan.views)
-        parts = split_frozen(network, stage.trainable)
+        part = shared_part(self.plan.stages[number:])
+        parts = split_frozen(network, part)
         if parts is None:
+            self.shelf.part = self.shelf.loaders = None
             self.judged, self.wrapped = network, self.team.wrap(network)
             return
         frozen, self.judged = parts
-        self.keeper = Keeper(frozen, self.inputs, self.team, config, stage)
+        self.keeper = Keeper(frozen, self.inputs, self.team, config, part)
         self.wrapped = self.team.wrap(network if kept_views(config) is None else self.judged)
 
     def judge_only(self) -> None:
@@ -83,14 +87,16 @@ class EpochRun:
         self.judged = self.model.network
 
     def keep(self) -> None:
-        """What frozen layers make of images; once, in the stage's first epoch, whose time it takes."""
+        """What frozen layers make of images; once for all stages in a row that freeze them, in the first epoch, whose time it takes."""
         if self.keeper is None:
             return
         keeper, self.keeper, views = self.keeper, None, kept_views(self.plan.config)
-        train, val, self.seen = self.loaders.train, self.loaders.val, Kept(self.precision.device)
+        if self.shelf.part != keeper.part:
+            train = self.loaders.train if views is None else keeper.keep(self.loaders.train, views)
+            self.shelf.part, self.shelf.loaders = keeper.part, Loaders(train=train, val=keeper.keep(self.loaders.val))
+        self.loaders, self.seen = self.shelf.loaders, Kept(self.precision.device)
         if views is not None:
-            train, self.inputs = keeper.keep(train, views), self.seen
-        self.loaders = Loaders(train=train, val=keeper.keep(val))
+            self.inputs = self.seen
 
     def _pixels(self, augment: Sequence[AugmentStep], views: int) -> Pixels:
         normalise, spec = self.model.normalise, self.plan.input

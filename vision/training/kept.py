@@ -2,18 +2,35 @@
 
 import os
 import tempfile
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import takewhile
 
 import numpy as np
 import torch
 from torch import Generator
 
-from vision.models.freezing import Frozen
+from vision.models.freezing import Frozen, Part
 from vision.training.config import StageConfig, TrainingConfig
 from vision.training.inputs import Pixels
-from vision.training.loaders import SplitData, in_order
+from vision.training.loaders import Loaders, SplitData, in_order
 from vision.training.seeds import derived_seed
 from vision.training.team import Team
+
+
+@dataclass
+class Shelf:
+    """What was kept for one stage, for those after it that freeze the same layers. part: that trained; None: nothing is there."""
+
+    part: Part | None = None
+    loaders: Loaders | None = None
+
+
+def shared_part(stages: Sequence[StageConfig]) -> Part:
+    """stages: one and all after it -> the part whose frozen layers it shares with those right after it: a head that trains before the
+    top of the backbone does takes what lies below the top, so that all is made once."""
+    parts = list(takewhile(lambda part: part != "all", (stage.trainable for stage in stages)))
+    return "all" if not parts else "top" if "top" in parts else "head"
 
 
 def kept_views(config: TrainingConfig) -> int | None:
@@ -22,10 +39,10 @@ def kept_views(config: TrainingConfig) -> int | None:
 
 
 class Keeper:
-    """Makes them, for one stage. What the team's members make is shared out among them."""
+    """Makes them. What the team's members make is shared out among them. part: that trains."""
 
-    def __init__(self, frozen: Frozen, pixels: Pixels, team: Team, config: TrainingConfig, stage: StageConfig) -> None:
-        self._frozen, self._pixels, self._team, self._config, self._stage = frozen, pixels, team, config, stage
+    def __init__(self, frozen: Frozen, pixels: Pixels, team: Team, config: TrainingConfig, part: Part) -> None:
+        self._frozen, self._pixels, self._team, self._config, self.part = frozen, pixels, team, config, part
 
     def keep(self, split: SplitData, views: int = 0) -> SplitData:
         """The same split with [max(1, views) n, ...] in place of images: float16 where the training computes in 16 bits.
@@ -54,7 +71,7 @@ class Keeper:
         return (found if found.dtype == torch.float32 else found.to(torch.float16)).cpu().numpy()
 
     def _generator(self, view: int) -> Generator:
-        seed = derived_seed(self._config.seed, "views", self._stage.name, view, self._team.rank)
+        seed = derived_seed(self._config.seed, "views", self.part, view, self._team.rank)
         return Generator().manual_seed(seed)
 
 

@@ -16,6 +16,7 @@ from vision.models.freezing import freeze_except
 from vision.models.network import ServedModel
 from vision.training.epoch import EpochRun, Plan, train_epoch, validate
 from vision.training.finish import FINISH, finished
+from vision.training.kept import Shelf
 from vision.training.loaders import Loaders
 from vision.training.precision import MEMORY_FORMAT, Precision, PrecisionReport, choose_precision
 from vision.training.seeds import derived_seed
@@ -67,8 +68,9 @@ def fit(
         progress.precision = report
         precision = Precision(report.chosen, device)
         model.network.to(memory_format=MEMORY_FORMAT)
+        shelf = Shelf()
         while progress.stage < len(plan.stages):
-            _run_stage(EpochRun(model, loaders, plan, team, precision), progress, on_epoch, resume)
+            _run_stage(EpochRun(model, loaders, plan, team, precision, shelf), progress, on_epoch, resume)
             progress.next_stage()
             resume = None
         _finish(EpochRun(model, loaders, plan, team, precision), progress, on_epoch)
@@ -92,7 +94,7 @@ def _run_stage(run: EpochRun, progress: Progress, on_epoch: OnEpoch | None, resu
     elif progress.best is not None:
         network.load_state_dict(progress.best)
     freeze_except(network, stage.trainable)
-    run.begin(stage, build_optimizer(network, stage, config.optimizer))
+    run.begin(progress.stage, build_optimizer(network, stage, config.optimizer))
     if resume:
         run.optimizer.load_state_dict(resume["optimizer"])
         run.scaler.load_state_dict(resume["scaler"])

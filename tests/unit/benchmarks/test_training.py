@@ -70,7 +70,7 @@ def test_the_plain_run_trains_from_the_backbone_it_is_given(tmp_path, monkeypatc
     backbone, rng = tmp_path / "backbone.safetensors", np.random.default_rng(0)
     whole = models.resnet18().state_dict()
     save_file({name: value for name, value in whole.items() if not name.startswith("fc.")}, str(backbone))
-    config = two_phase_system(backbone, 4, (1, 1))
+    config = two_phase_system(backbone, 4, (1, 1), 112)
     config = config.model_copy(update={"input": config.input.model_copy(update={"side_px": 32, "resize_px": 36})})
     paths = [tmp_path / f"{number}.jpg" for number in range(8)]
     for path in paths:

@@ -95,6 +95,37 @@ def test_each_epoch_takes_another_of_the_kept_views(loaders, seen, monkeypatch):
     assert torch.equal(taken[0], taken[3])
 
 
+@pytest.mark.parametrize(
+    ("stages", "times"),
+    [([HEAD, TOP], 1), ([TOP, HEAD], 2), ([TOP, TOP], 1), ([HEAD, ALL, TOP], 2)],
+    ids=["head then top", "top then head", "top twice", "with all between"],
+)
+def test_stages_in_a_row_that_freeze_the_same_layers_share_what_those_made(loaders, seen, stages, times):
+    stages = [{**stage, "name": f"stage{number}", "epochs": 1} for number, stage in enumerate(stages)]
+    fit(tiny_model(), loaders, plan_for(stages, cached_views=2))
+    whole = sum(stage["trainable"] == "all" for stage in stages) * (48 + 27)
+    assert seen["conv1"] - whole == (48 * 2 + 27) * times
+
+
+def test_a_head_trained_on_shared_views_is_the_one_that_its_own_would_have_given(loaders):
+    plan = plan_for([{**HEAD, "epochs": 2}, {**TOP, "epochs": 1}], augment=[])
+    alone = fit(tiny_model(), loaders, plan_for([{**HEAD, "epochs": 2}], augment=[]))
+    shared = fit(tiny_model(), loaders, plan)
+    for one, other in zip(alone.history, shared.history, strict=False):
+        assert one["train_loss"] == pytest.approx(other["train_loss"], rel=1e-4)
+        assert one["val_accuracy"] == pytest.approx(other["val_accuracy"], abs=0.02)
+
+
+@pytest.mark.parametrize("epochs", [1, 3])
+def test_training_resumed_before_or_in_a_stage_that_shares_equals_an_unbroken_one(loaders, epochs):
+    plan = plan_for([{**HEAD, "epochs": 2}, {**TOP, "epochs": 3}], cached_views=2)
+    states = []
+    whole = fit(tiny_model(), loaders, plan, on_epoch=lambda record, state: states.append(saved(state)))
+    resumed = fit(tiny_model(seed=99), loaders, plan, resume=states[epochs])
+    assert [r["train_loss"] for r in resumed.history] == [r["train_loss"] for r in whole.history]
+    assert all(torch.equal(resumed.best[name], value) for name, value in whole.best.items())
+
+
 @pytest.mark.parametrize("stage", [HEAD, TOP])
 def test_kept_views_are_augmented_in_full_precision_where_the_training_is_in_16_bits(loaders, stage):
     turned = [{"name": "rotation", "args": {"degrees": 10}}]  # its matrices are inverted, which bfloat16 can't be
