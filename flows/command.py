@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from prefect import Flow
+from prefect.client.base import ServerType, determine_server_type
+from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 from prefect.exceptions import MissingResult
 
@@ -21,7 +23,19 @@ from tasks.run import open_run
 from vision.edge import AGAINST, DONE, FAULT, MISTAKE, complain, guarded
 from vision.errors import UserError
 
-__all__ = ["AGAINST", "DONE", "FAULT", "MISTAKE", "complain", "finish", "guarded", "main", "overrides", "sigterm_stops"]
+__all__ = [
+    "AGAINST",
+    "DONE",
+    "FAULT",
+    "MISTAKE",
+    "complain",
+    "ended",
+    "finish",
+    "guarded",
+    "main",
+    "overrides",
+    "sigterm_stops",
+]
 Options = Callable[[ArgumentParser], None]
 
 
@@ -94,7 +108,25 @@ def opened(system: str | None, pairs: Sequence[str], registry: bool) -> dict[str
 
 def _run(flow: Flow, asked: Callable[[], dict[str, Any]], more: dict[str, Any]) -> int:
     refuse_secrets(more.get("reason", ""), "command line", ("--reason",))
-    return finish(flow(**asked(), **more, return_state=True))
+    return finish(ended(flow, **asked(), **more))
+
+
+def ended(flow: Flow, **given: Any) -> State:
+    """How the flow ended that runs in this process."""
+    _start_server()
+    return flow(**given, return_state=True)
+
+
+def _start_server() -> None:
+    """Prefect's temporary server, where none is named, out of Ctrl-C's reach: a terminal sends that to all that was started from it, and
+    Prefect would ask a server that is gone for minutes. Whoever is started while SIGINT is blocked never gets it."""
+    if determine_server_type() != ServerType.EPHEMERAL:
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        get_client(sync_client=True)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def finish(state: State) -> int:

@@ -6,7 +6,7 @@ from argparse import ArgumentParser
 
 import pandas as pd
 
-from flows.command import finish, guarded
+from flows.command import ended, finish, guarded
 from flows.train_model import train_model
 from tasks.environment import prepare
 from tasks.packaging.bento import bento_home
@@ -29,7 +29,7 @@ def demo(system: str) -> int:
     started = time.monotonic()
     run = open_run(system, None, reason="demo")
     print(f"VisionOps demo: {run.config.title}\n{run.config.description}\n", flush=True)
-    state = train_model(system=system, reason="demo", return_state=True)
+    state = ended(train_model, system=system, reason="demo")
     code = finish(state)
     if code != 0:
         return code

@@ -65,6 +65,8 @@ class EpochRun:
     judged: nn.Module = field(init=False)
     keeper: Keeper | None = field(init=False, default=None)
     """Until the stage's first epoch, where layers are frozen. What it makes goes to the `shelf`."""
+    views: int | None = field(init=False, default=None)
+    """That are kept of each training image; None: new ones each epoch."""
 
     def begin(self, number: int, optimizer: torch.optim.Optimizer) -> None:
         """number: of the stage, from 0."""
@@ -78,8 +80,11 @@ class EpochRun:
             self.judged, self.wrapped = network, self.team.wrap(network)
             return
         frozen, self.judged = parts
-        self.keeper = Keeper(frozen, self.inputs, self.team, config, part)
-        self.wrapped = self.team.wrap(network if kept_views(config) is None else self.judged)
+        self.keeper, self.views = (
+            Keeper(frozen, self.inputs, self.team, config, part),
+            kept_views(config, self.plan.stages, number),
+        )
+        self.wrapped = self.team.wrap(network if self.views is None else self.judged)
 
     def judge_only(self) -> None:
         """In place of `begin`, where nothing trains: images as they will be served."""
@@ -90,7 +95,7 @@ class EpochRun:
         """What frozen layers make of images; once for all stages in a row that freeze them, in the first epoch, whose time it takes."""
         if self.keeper is None:
             return
-        keeper, self.keeper, views = self.keeper, None, kept_views(self.plan.config)
+        keeper, self.keeper, views = self.keeper, None, self.views
         if self.shelf.part != keeper.part:
             train = self.loaders.train if views is None else keeper.keep(self.loaders.train, views)
             self.shelf.part, self.shelf.loaders = keeper.part, Loaders(train=train, val=keeper.keep(self.loaders.val))

@@ -4,7 +4,7 @@ import os
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import takewhile
+from itertools import groupby, takewhile
 
 import numpy as np
 import torch
@@ -33,9 +33,14 @@ def shared_part(stages: Sequence[StageConfig]) -> Part:
     return "all" if not parts else "top" if "top" in parts else "head"
 
 
-def kept_views(config: TrainingConfig) -> int | None:
-    """How many views of a training image a stage with frozen layers sees; 0: the image as it is served. None: a new one each epoch."""
-    return config.cached_views if config.augment else 0
+def kept_views(config: TrainingConfig, stages: Sequence[StageConfig], number: int) -> int | None:
+    """How many views of a training image stage `number` (from 0), which has frozen layers, sees; 0: the image as it is served. None: a
+    new one each epoch. No more than it and its neighbours with frozen layers have epochs."""
+    if not config.augment:
+        return 0
+    groups = groupby(range(len(stages)), key=lambda at: stages[at].trainable == "all")
+    mine = next(members for _, group in groups if number in (members := list(group)))
+    return config.cached_views and min(config.cached_views, sum(stages[at].epochs for at in mine))
 
 
 class Keeper:

@@ -101,10 +101,19 @@ def test_each_epoch_takes_another_of_the_kept_views(loaders, seen, monkeypatch):
     ids=["head then top", "top then head", "top twice", "with all between"],
 )
 def test_stages_in_a_row_that_freeze_the_same_layers_share_what_those_made(loaders, seen, stages, times):
-    stages = [{**stage, "name": f"stage{number}", "epochs": 1} for number, stage in enumerate(stages)]
+    stages = [{**stage, "name": f"stage{number}", "epochs": 2} for number, stage in enumerate(stages)]
     fit(tiny_model(), loaders, plan_for(stages, cached_views=2))
-    whole = sum(stage["trainable"] == "all" for stage in stages) * (48 + 27)
+    whole = sum(stage["trainable"] == "all" for stage in stages) * (48 + 27) * 2
     assert seen["conv1"] - whole == (48 * 2 + 27) * times
+
+
+def test_no_more_views_are_made_than_there_are_epochs_to_see_them(loaders, seen):
+    fit(
+        tiny_model(),
+        loaders,
+        plan_for([{**HEAD, "epochs": 2}, {**TOP, "epochs": 1}, {**ALL, "epochs": 1}], cached_views=9),
+    )
+    assert seen["conv1"] == (48 * 3 + 27) + (48 + 27)
 
 
 def test_a_head_trained_on_shared_views_is_the_one_that_its_own_would_have_given(loaders):
