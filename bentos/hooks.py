@@ -41,8 +41,8 @@ class Recorder(Protocol):
 
 
 class Keeper(Protocol):
-    def keep(self, data: bytes, prediction_id: str, client_hash: str | None) -> object:
-        """Stores the bytes of an answered image. Called in a thread; may block, never raises."""
+    def keep(self, data: bytes, prediction_id: str, client_hash: str | None) -> bool:
+        """Stores the bytes of an answered image; False when it could not. Called in a thread; may block, never raises."""
 
 
 class Observer(Protocol):

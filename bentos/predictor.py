@@ -17,6 +17,7 @@ from bentos.releasing.shadow import Shadow
 from vision.preprocess import ImageError
 
 HEATMAP = "heatmap_png"
+KEPT = "kept"
 Result = TypeVar("Result")
 
 
@@ -54,7 +55,8 @@ class Predictor:
         self.recorder.append(fields)
         self.observer.answered(fields, answered.decoded.decode_s)
         if asked.keep and self.keeper is not None:
-            await asyncio.to_thread(self.keeper.keep, data, fields["id"], fields["client_hash"])
+            kept = asyncio.to_thread(self.keeper.keep, data, fields["id"], fields["client_hash"])
+            answered.prediction[KEPT] = await kept
         self._shadow.offer(lanes, answered, data, asked)
         return answered.prediction
 

@@ -8,7 +8,7 @@ import { showAnswer, showCard, showHeat, showPassport, showPhoto, showProblem, w
 
 const NORMAL = "normal"; // what an image without a box is called
 const $ = (id) => document.getElementById(id);
-let current = null; // {image, id, answer, kept}: what the page shows now
+let current = null; // {image, id, answer}: what the page shows now
 let model = null; // what the service says of its model, null until it has
 let asked = 0; // counts photos, so that a late answer about an earlier one is dropped
 
@@ -18,12 +18,11 @@ async function look(image) {
   for (const id of ["problem", "result", "heat", "heatbar"]) $(id).hidden = true;
   $("busy").hidden = false;
   try {
-    const kept = $("keep").checked;
-    const answer = await predict(image, kept);
+    const answer = await predict(image, $("keep").checked);
     if (number !== asked) return;
     await showPhoto(image);
     if (number !== asked) return;
-    current = { image, id: answer.prediction_id, answer, kept };
+    current = { image, id: answer.prediction_id, answer };
     showAnswer(answer);
     showBoxes(answer, model?.labels ?? [], model?.confident_at ?? 0);
     showCard(answer.card);
@@ -57,13 +56,13 @@ function resetFeedback() {
 /** boxes: of one of them is `label`, or there are none and it is normal; undefined where nobody looked at places. */
 async function tell(label, boxes) {
   if (!current) return;
-  const { id, kept, answer } = current;
+  const { id, answer } = current;
   try {
     await sendFeedback(id, label, boxes);
     if (current?.id !== id) return;
     $("ask").hidden = $("correct").hidden = true;
     stopMarking();
-    const learns = kept && (boxes || !answer.boxes || label === NORMAL);
+    const learns = answer.kept && (boxes || !answer.boxes || label === NORMAL);
     $("thanks").textContent = `Thank you. It counts for how well this model is doing${learns ? ", and the next one can learn from this photo" : ""}.`;
   } catch (error) {
     $("thanks").textContent = error instanceof Problem ? `${error.got} ${error.act}` : "That did not work; try again.";

@@ -103,6 +103,7 @@ def _prediction(lane: Lane) -> dict[str, Any]:
             "model": _ref("ModelInfo"),
             "card": {"anyOf": [_ref("Card"), {"type": "null"}], "description": "what to do about the label"},
             **answer["properties"],
+            "kept": {"type": "boolean", "description": "with `keep=true`: is the image stored now?"},
             "heatmap_png": {
                 "type": "string",
                 "contentEncoding": "base64",

@@ -100,6 +100,8 @@ class Prediction(BaseModel):
     prediction_id: str
     model: ModelInfo
     card: dict[str, Any] | None
+    kept: bool | None = None
+    """With `?keep=true`: is the image stored now?"""
     heatmap_png: str | None = None
     """With `?explain=true`: the image with where its answer comes from, a PNG in base64."""
 

@@ -28,9 +28,10 @@ def kept(worker) -> list[str]:
 def test_an_image_is_kept_only_when_asked_under_its_own_hash_with_a_note(worker, draw):
     data = draw("slate", 77, "PNG")
     first = worker.client.portal.call(worker.predictor.predict, data, Asked(client=CLIENT, keep=False))
-    assert kept(worker) == []
+    assert kept(worker) == [] and "kept" not in first
     first = worker.client.portal.call(worker.predictor.predict, data, Asked(client=CLIENT, keep=True))
     second = worker.client.portal.call(worker.predictor.predict, data, Asked(client=CLIENT, keep=True))
+    assert (first["kept"], second["kept"]) == (True, True)
     notes = [f"{answer['prediction_id']}.json" for answer in (first, second)]
     [image] = [name for name in kept(worker) if name not in notes]
     assert image.endswith(".png") and set(notes) < set(kept(worker))

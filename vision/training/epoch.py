@@ -80,10 +80,8 @@ class EpochRun:
             self.judged, self.wrapped = network, self.team.wrap(network)
             return
         frozen, self.judged = parts
-        self.keeper, self.views = (
-            Keeper(frozen, self.inputs, self.team, config, part),
-            kept_views(config, self.plan.stages, number),
-        )
+        self.keeper = Keeper(frozen, self.inputs, self.team, config, part)
+        self.views = kept_views(config, self.plan.stages, number)
         self.wrapped = self.team.wrap(network if self.views is None else self.judged)
 
     def judge_only(self) -> None:
