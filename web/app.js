@@ -70,7 +70,7 @@ async function tell(label, boxes) {
 }
 
 /** All of it was right: places too, where the answer has them and its label is one of theirs. */
-function confirm() {
+function agree() {
   const { label, boxes } = current.answer;
   const whole = boxes && (boxes.length ? boxes.some((one) => one.label === label) : label === NORMAL);
   return tell(label, whole ? boxes.map((one) => ({ label: one.label, box: one.box })) : undefined);
@@ -131,7 +131,7 @@ function wireAnswer() {
   $("slider").addEventListener("input", (event) => {
     $("heat").style.opacity = event.target.value / 100;
   });
-  $("yes").addEventListener("click", confirm);
+  $("yes").addEventListener("click", agree);
   $("no").addEventListener("click", () => {
     $("correct").hidden = false;
     $("label").focus();

@@ -64,7 +64,7 @@ def test_a_full_day_keeps_no_more_images_and_answers_go_out(tmp_path, worker, me
     answers = [
         worker.client.portal.call(worker.predictor.predict, data, Asked(client=CLIENT, keep=True)) for data in images
     ]
-    assert [answer["label"] for answer in answers] == ["moss"] * 4
+    assert [(answer["label"], answer["kept"]) for answer in answers] == [("moss", True)] * 2 + [("moss", False)] * 2
     counted = {result: metrics.kept_images.labels(result)._value.get() for result in ("kept", "full", "lost")}
     assert counted == {"kept": 2, "full": 2, "lost": 0}
     assert sum(path.stat().st_size for path in tmp_path.glob("inbox/dt=*/*")) <= limit
