@@ -15,7 +15,7 @@ two_phase_speedup_epochs  the same without ours' start, end, image cache and che
 two_phase_cpu_ratio   CPU-seconds of the whole run, the same way; ours with all of Ray's processes
 two_phase_accuracy_ours, _plain   mean over the runs, on the same test images
 two_phase_accuracy_gain, _low, _high   ours - plain, with its 95 % interval over the images; `_high` below 0: no equal accuracy
-two_phase_..._views   ours with four views of each image that are kept, in place of a new one in each epoch; no system has that set
+two_phase_..._fresh   ours with a new view of each image in each epoch, in place of four that are kept
 two_phase_wall_s, _epochs_s, _cpu_s   medians of each
 """
 

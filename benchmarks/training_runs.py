@@ -3,9 +3,9 @@
 Phase `head` trains the head on a frozen backbone, phase `top` the last block too (the stages of configs/tomato_leaf.yaml).
 The backbone was trained by our own code on leaves drawn with another seed, which is not counted.
 
-ours       the settings of the systems: a new view of each image in each epoch, through all layers. What the frozen ones make of the
-           validation images is made once (vision.training.kept).
-views      ours with `training.cached_views: 4`: what they make of four augmented views of each training image too. No system has it set.
+ours       as the systems have it set: of four augmented views of each image, and of the validation images, is made once what the frozen
+           layers make of them (vision.training.kept).
+fresh      ours with a new view of each image in each epoch, through all layers.
 plain      benchmarks.plain_two_phase, which augments anew in each epoch too.
 
 Ours counts what such a run needs: the image cache filled by one process, Ray's start and end, the precision probe, an epoch's
@@ -66,7 +66,7 @@ def two_phase(work: Path, images: int, epochs: tuple[int, int], rounds: int, sid
     """images: of a class, to train and validate on; as many again to test on. epochs: of phase `head`, of phase `top`.
     side_px: of what the network sees."""
     data = make_start(work, images, epochs, side_px)
-    arms = {"ours": run_ours, "plain": run_plainly, "views": partial(run_ours, views=VIEWS)}
+    arms = {"ours": run_ours, "plain": run_plainly, "fresh": partial(run_ours, views=None)}
     found: dict[str, list[Run]] = {name: [] for name in arms}
     for number in range(rounds):
         for name, run in arms.items():
@@ -148,7 +148,7 @@ def on_own_ray(job: "TrainJob", folder: Path) -> "FitReport":
     return report
 
 
-def run_ours(folder: Path, data: Data, seed: int, views: int | None = None) -> Run:
+def run_ours(folder: Path, data: Data, seed: int, views: int | None = VIEWS) -> Run:
     from tasks.training.start import TrainJob
 
     training = data.config.training.model_copy(update={"seed": seed, "cached_views": views})

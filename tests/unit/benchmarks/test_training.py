@@ -34,7 +34,7 @@ def run(wall_s, wrong=0, cpu_s=1.0, start_s=0.0):
     [(80, 0, "NOT AT EQUAL ACCURACY: ours is WORSE, -20.0"), (0, 80, "ours is better, +20.0"), (4, 4, "no difference")],
 )
 def test_a_speedup_at_less_accuracy_is_called_so(ours, plain, says):
-    found = {"ours": [run(10, ours)] * 2, "plain": [run(30, plain)] * 2, "views": [run(5)] * 2}
+    found = {"ours": [run(10, ours)] * 2, "plain": [run(30, plain)] * 2, "fresh": [run(5)] * 2}
     assert says in verdict(summary(found, TRUTH))
 
 
@@ -42,12 +42,12 @@ def test_speedups_are_medians_of_ratios_within_each_round():
     found = {
         "ours": [run(10, start_s=5), run(20, start_s=4), run(10, start_s=5)],
         "plain": [run(30, cpu_s=4), run(80, cpu_s=2), run(35, cpu_s=3)],
-        "views": [run(5), run(8), run(7)],
+        "fresh": [run(5), run(8), run(7)],
     }
     result = summary(found, TRUTH)
     assert result["two_phase_speedup"] == 3.5 and result["two_phase_cpu_ratio"] == 3
-    assert result["two_phase_speedup_views"] == 6 and result["two_phase_speedup_epochs"] == 6
-    assert result["two_phase_wall_s"] == {"ours": 10, "plain": 35, "views": 7}
+    assert result["two_phase_speedup_fresh"] == 6 and result["two_phase_speedup_epochs"] == 6
+    assert result["two_phase_wall_s"] == {"ours": 10, "plain": 35, "fresh": 7}
 
 
 def test_two_workers_are_told_against_one():
