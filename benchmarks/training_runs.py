@@ -3,7 +3,7 @@
 Phase `head` trains the head on a frozen backbone, phase `top` the last block too (the stages of configs/tomato_leaf.yaml).
 The backbone was trained by our own code on leaves drawn with another seed, which is not counted.
 
-ours       as the systems have it set: of four augmented views of each image, and of the validation images, is made once what the frozen
+ours       as tomato_leaf has it set: of four augmented views of each image, and of the validation images, is made once what the frozen
            layers make of them (vision.training.kept).
 fresh      ours with a new view of each image in each epoch, through all layers.
 plain      benchmarks.plain_two_phase, which augments anew in each epoch too.

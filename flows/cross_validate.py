@@ -17,6 +17,7 @@ from tasks.data.validate import validate
 from tasks.evaluation.folds import fold, summarise, tested, told
 from tasks.evaluation.report import reject
 from tasks.run import open_run
+from tasks.training.other_system import refuse_unfit_start
 
 
 @flow(name="cross-validate", flow_run_name="cross-validate-{system}", persist_result=False)
@@ -29,6 +30,7 @@ def cross_validate(
     """`folds` trainings by the system's config; a killed run goes on where it was."""
     run = open_run(system, overrides, reason)
     with run.single_flight(), ray_session():
+        refuse_unfit_start(run)
         dataset = ingest(run)
         manifest = describe(run, dataset)
         splits = split(run, manifest, move_head=False)

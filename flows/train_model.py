@@ -22,6 +22,7 @@ from tasks.packaging.bento import build, smoke
 from tasks.packaging.export import export
 from tasks.packaging.register import assign_alias, register
 from tasks.run import open_run
+from tasks.training.other_system import refuse_unfit_start
 from tasks.training.pretrain import starting_weights
 from tasks.training.train import train
 from tasks.training.trained import Trained, before
@@ -40,6 +41,7 @@ def train_model(
     with run.single_flight(), ray_session(), known_training(run) as training:
         if training.before:
             return Completed(name="Known", data={"text": training.before}, message=training.before)
+        refuse_unfit_start(run)
         dataset = ingest(run)
         manifest = describe(run, dataset)
         splits = split(run, manifest)

@@ -92,7 +92,9 @@ def blast_radius(
     rows = [row for row in read_labels(labelled) if getattr(row, sought.column, None) == sought.value]
     return made.model_copy(
         update={
-            "served": tuple(one for at in (places, *others) for one in _served(set(made.packages), at.records)),
+            "served": tuple(
+                one for at in (places, *others) for one in _served(_packages(trainings, at.system), at.records)
+            ),
             "seen_in": tuple(_seen(inbox, sought.value)) if sought.column == "sha256" else (),
             "labelled": tuple(rows),
         }
@@ -161,8 +163,15 @@ def _learned(stages: Path) -> Iterator[dict[str, Any]]:
         yield {**stage, "split_sha": split_sha, "packages": packages.get(stage["key"], [])}
 
 
+def _packages(trainings: Sequence[TrainingUse], system: str) -> set[str]:
+    return {one.package_sha for one in trainings if one.package_sha and one.system == system}
+
+
 def _served(packages: set[str], records: Path) -> Iterator[Served]:
     import pandas as pd
+
+    if not packages:  # of a busy system, reading all that it answered takes long
+        return
 
     columns = ["package_sha", "route", "model_version", "release_no"]
     parts = []

@@ -124,10 +124,14 @@ def _code(lineage: dict[str, Any]) -> CheckLine:
 
 
 def _start(lineage: dict[str, Any], packages: tuple[Path, ...]) -> Iterator[CheckLine]:
-    """The package that the training began with, of its own system or of another."""
-    if sha := lineage["weights"].get("package_sha"):
-        manifest = next((path for folder in packages if (path := folder / sha / MANIFEST).is_file()), None)
-        yield _line("start package", sha, sha256_file(manifest) if manifest else None)
+    """The package that the training began with, of its own system or of another, the one that that began with, and so on."""
+    while sha := lineage["weights"].get("package_sha"):
+        manifest = next((path for parent in packages if (path := parent / sha / MANIFEST).is_file()), None)
+        line = _line("start package", sha, sha256_file(manifest) if manifest else None)
+        yield line
+        if line.state != "ok":
+            return
+        lineage = json.loads((manifest.parent / "lineage.json").read_text())
 
 
 def _gate(places: Places, sha: str) -> Iterator[CheckLine]:

@@ -10,11 +10,11 @@ export function onKeyNeeded(ask) {
   askForKey = ask;
 }
 
-/** A refusal that a person can act on: what was got, what is allowed, what to do. status: of HTTP, where the service refused. */
+/** A refusal that a person can act on: what was got, what is allowed, what to do. */
 export class Problem extends Error {
-  constructor({ got, allowed, do: act, status }) {
+  constructor({ got, allowed, do: act }) {
     super(got);
-    Object.assign(this, { got, allowed, act, status });
+    Object.assign(this, { got, allowed, act });
   }
 }
 
@@ -24,8 +24,8 @@ export async function predict(image, keep) {
   try {
     return await (await send(keep ? "predict?keep=true" : "predict", { method: "POST", body: form(image) })).json();
   } catch (problem) {
-    if (!keep || problem.status !== 403) throw problem;
-    const act = "Choose not to keep it, or ask your operator for a key that may.";
+    if (problem.got !== "keep=true") throw problem;
+    const act = "Choose not to keep it, or ask your operator for a key that may and give it in a new tab.";
     throw new Problem({ got: "Without a key that allows it, no photo is kept.", allowed: problem.allowed, do: act });
   }
 }
@@ -91,7 +91,7 @@ async function fetchOrSay(path, options) {
 async function problemOf(response) {
   try {
     const { error } = await response.json();
-    return { got: error.got, allowed: error.allowed, do: error.do, status: response.status };
+    return { got: error.got, allowed: error.allowed, do: error.do };
   } catch {
     return { got: `The service answered ${response.status}.`, allowed: "", do: "Try again; if it stays, tell the operator." };
   }

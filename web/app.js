@@ -17,8 +17,10 @@ async function look(image) {
   current = null;
   for (const id of ["problem", "result", "heat", "heatbar"]) $(id).hidden = true;
   $("busy").hidden = false;
+  const keep = $("keep").checked;
   try {
-    const answer = await predict(image, $("keep").checked);
+    const answer = await predict(image, keep);
+    if (!model) await introduce(); // it was not told without a key
     if (number !== asked) return;
     await showPhoto(image);
     if (number !== asked) return;
@@ -26,6 +28,7 @@ async function look(image) {
     showAnswer(answer);
     showBoxes(answer, model?.labels ?? [], model?.confident_at ?? 0);
     showCard(answer.card);
+    $("unkept").hidden = !keep || answer.kept === true;
     resetFeedback();
     $("result").hidden = false;
     $("answer").focus();
@@ -47,7 +50,7 @@ function resetFeedback() {
   $("ask").hidden = false;
   $("correct").hidden = true;
   $("several").hidden = $("found").childElementCount < 2;
-  $("drawable").hidden = !current.answer.boxes;
+  $("drawable").hidden = !current.answer.boxes || !model;
   $("right").textContent = current.answer.boxes?.length ? "Was this right, every box?" : "Was this right?";
   $("thanks").textContent = "";
   stopMarking();
@@ -64,6 +67,7 @@ async function tell(label, boxes) {
     stopMarking();
     const learns = answer.kept && (boxes || !answer.boxes || label === NORMAL);
     $("thanks").textContent = `Thank you. It counts for how well this model is doing${learns ? ", and the next one can learn from this photo" : ""}.`;
+    $("thanks").focus(); // the button that had it is gone
   } catch (error) {
     $("thanks").textContent = error instanceof Problem ? `${error.got} ${error.act}` : "That did not work; try again.";
   }
@@ -100,10 +104,11 @@ function askForKey() {
 }
 
 function wirePhoto() {
-  const keep = $("keep");
-  keep.addEventListener("change", () => {
-    $("kept").textContent = keep.checked ? "It is kept for labelling." : "It is not kept.";
-  });
+  const tellKept = () => {
+    $("kept").textContent = $("keep").checked ? "It is kept for labelling." : "It is not kept.";
+  };
+  $("keep").addEventListener("change", tellKept);
+  tellKept(); // a reload may leave it ticked
   $("file").addEventListener("change", (event) => {
     const [file] = event.target.files;
     if (file) look(file);
@@ -143,11 +148,14 @@ function wireAnswer() {
   $("draw").addEventListener("click", () => {
     const places = (model?.vocabulary ?? []).filter((label) => label !== NORMAL);
     $("correct").hidden = true;
-    startMarking(current.answer, places);
+    startMarking(current.answer, places, model.labels);
     $("mark-label").focus();
   });
   $("mark-send").addEventListener("click", tellMarked);
-  $("mark-cancel").addEventListener("click", resetFeedback);
+  $("mark-cancel").addEventListener("click", () => {
+    resetFeedback();
+    $("no").focus();
+  });
   $("passport-open").addEventListener("click", async () => {
     try {
       showPassport(await passport(current.id));

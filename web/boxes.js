@@ -60,8 +60,13 @@ export function drawnBox([left, top, width, height], text, classes) {
   return group;
 }
 
+/** "lower right, 80 × 100 px". place: [left, top, width, height] in shares of a photo of size {width, height} in pixels. */
+export function whereabouts([left, top, wide, high], { width, height }) {
+  const part = THIRDS[third(top + high / 2)][third(left + wide / 2)];
+  return `${part}, ${Math.round(wide * width)} × ${Math.round(high * height)} px`;
+}
+
 function row(one, { width_px: width, height_px: height }) {
-  const [left, top, wide, high] = one.place;
   const item = document.createElement("li");
   const button = make("button", "", `plain ${one.colour}`);
   button.type = "button";
@@ -69,13 +74,11 @@ function row(one, { width_px: width, height_px: height }) {
   const meter = document.createElement("meter");
   meter.value = one.confidence;
   meter.setAttribute("aria-hidden", "true");
-  const place = THIRDS[third(top + high / 2)][third(left + wide / 2)];
-  const size = `${Math.round(wide * width)} × ${Math.round(high * height)} px`;
   button.append(
     make("span", one.number + 1, "tag"),
     make("span", words(one.label), "name"),
     make("span", percent(one.confidence), one.sure ? "sure" : "unsure"),
-    make("span", `${place}, ${size}`, "quiet"),
+    make("span", whereabouts(one.place, { width, height }), "quiet"),
     meter,
   );
   for (const name of ["focus", "click"]) button.addEventListener(name, () => light(one.number));

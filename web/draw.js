@@ -1,7 +1,7 @@
 // A person's own boxes on the photo: at first those that were found, then without the wrong ones and with what was missed.
-// Drawn with a pointer; the list beside is what a keyboard uses: it selects, moves (arrows), resizes (with Shift) and removes.
+// A pointer draws; on a box it selects (a click) and moves the one that is selected. The list beside is what a keyboard uses.
 
-import { colourOf, drawnBox } from "./boxes.js";
+import { colourOf, drawnBox, whereabouts } from "./boxes.js";
 import { make, words } from "./show.js";
 
 const STEP = 0.01; // of a key press, in shares of the photo
@@ -11,18 +11,21 @@ const MOVES = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowD
 const $ = (id) => document.getElementById(id);
 let marks = []; // {label, place: [x1, y1, x2, y2]} in shares of the photo
 let chosen = -1; // of marks; what the choice of a label and the keys are about
+let drag = null; // {pointer, start: [x, y], mark, from}: what one pointer does; from: the place of a mark that it moves
 let size = { width: 1, height: 1 }; // of the photo, in pixels
 let labels = []; // of the model, for the colours
 
-/** answer: {boxes, width_px, height_px}. known: labels of the model. */
-export function startMarking(answer, known) {
+/** answer: {boxes, width_px, height_px}. places: labels that a box may have. known: labels of the model. */
+export function startMarking(answer, places, known) {
   size = { width: answer.width_px, height: answer.height_px };
+  $("frame").style.setProperty("--aspect", size.width / size.height);
   labels = known;
+  drag = null;
   marks = answer.boxes.map(({ label, box: [x1, y1, x2, y2] }) => ({
     label,
     place: [x1 / size.width, y1 / size.height, x2 / size.width, y2 / size.height],
   }));
-  $("mark-label").replaceChildren(...known.map((label) => new Option(words(label), label)));
+  $("mark-label").replaceChildren(...places.map((label) => new Option(words(label), label)));
   choose(-1);
   shown(true);
 }
@@ -43,20 +46,16 @@ export function marked() {
 export function wireMarking() {
   const layer = $("marks");
   layer.addEventListener("pointerdown", (event) => {
-    if (event.button !== 0) return;
+    if (event.button !== 0 || drag) return; // a second finger draws nothing
     event.preventDefault();
     layer.setPointerCapture(event.pointerId);
     const start = at(event);
-    choose(marks.push({ label: $("mark-label").value, place: [...start, ...start], start }) - 1);
+    const mark = holds(marks[chosen], start) ? marks[chosen] : undefined;
+    drag = { pointer: event.pointerId, start, mark, from: mark?.place };
   });
-  layer.addEventListener("pointermove", (event) => {
-    const mark = marks[chosen];
-    if (!mark?.start) return;
-    mark.place = spanned(mark.start, at(event));
-    paint();
-  });
-  layer.addEventListener("pointerup", () => finish(false));
-  layer.addEventListener("pointercancel", () => finish(true));
+  layer.addEventListener("pointermove", (event) => event.pointerId === drag?.pointer && dragged(at(event)));
+  layer.addEventListener("pointerup", (event) => event.pointerId === drag?.pointer && dropped(at(event)));
+  layer.addEventListener("pointercancel", (event) => event.pointerId === drag?.pointer && dropped(null));
   $("mark-label").addEventListener("change", (event) => {
     if (marks[chosen]) marks[chosen].label = event.target.value;
     choose(chosen);
@@ -67,15 +66,44 @@ export function wireMarking() {
   });
 }
 
-function finish(cancelled) {
-  const mark = marks[chosen];
-  if (!mark?.start) return;
-  delete mark.start;
-  const [x1, y1, x2, y2] = mark.place;
+function dragged(to) {
+  const { start, mark, from } = drag;
+  if (from) {
+    mark.place = shifted(from, to[0] - start[0], to[1] - start[1]);
+  } else if (mark) {
+    mark.place = spanned(start, to);
+  } else {
+    drag.mark = { label: $("mark-label").value, place: spanned(start, to) };
+    choose(marks.push(drag.mark) - 1);
+  }
+  paint();
+}
+
+/** to: where the pointer left, null where the browser took it for something else. */
+function dropped(to) {
+  const { start, mark, from } = drag;
+  drag = null;
   const { width, height } = $("marks").getBoundingClientRect();
-  const small = (x2 - x1) * width < LEAST_PX || (y2 - y1) * height < LEAST_PX;
-  if (small || cancelled) marks.splice(chosen, 1);
-  choose(small || cancelled ? -1 : chosen);
+  const [x1, y1, x2, y2] = spanned(start, to ?? start).map((part, axis) => part * (axis % 2 ? height : width));
+  if (mark && from) {
+    if (!to) mark.place = from;
+  } else if (mark && (x2 - x1 < LEAST_PX || y2 - y1 < LEAST_PX)) {
+    marks.splice(marks.indexOf(mark), 1);
+  }
+  // A new box is left alone, so that a label chosen for the next one doesn't rename it.
+  const click = to && x2 - x1 < LEAST_PX && y2 - y1 < LEAST_PX;
+  choose(click ? smallestAt(start) : from ? chosen : -1);
+}
+
+function holds(mark, [x, y]) {
+  return mark && x >= mark.place[0] && x <= mark.place[2] && y >= mark.place[1] && y <= mark.place[3];
+}
+
+/** Of the marks, -1 where there is none. */
+function smallestAt(point) {
+  const area = ({ place: [x1, y1, x2, y2] }) => (x2 - x1) * (y2 - y1);
+  const [first] = marks.filter((mark) => holds(mark, point)).sort((one, other) => area(one) - area(other));
+  return marks.indexOf(first);
 }
 
 function at(event) {
@@ -107,8 +135,8 @@ function row({ label, place: [x1, y1, x2, y2] }, number) {
   const item = document.createElement("li");
   const button = make("button", "", `plain ${colourOf(label, labels)}`);
   button.type = "button";
-  const pixels = `${Math.round((x2 - x1) * size.width)} × ${Math.round((y2 - y1) * size.height)} px`;
-  button.append(make("span", number + 1, "tag"), make("span", words(label), "name"), make("span", pixels, "quiet"));
+  const where = whereabouts([x1, y1, x2 - x1, y2 - y1], size);
+  button.append(make("span", number + 1, "tag"), make("span", words(label), "name"), make("span", where, "quiet"));
   button.addEventListener("click", () => focused(number));
   button.addEventListener("keydown", (event) => pressed(event, number));
   const remove = make("button", "Remove", "plain");
@@ -144,11 +172,15 @@ function moved(number, [right, down], resizing) {
   if (resizing) {
     marks[number].place = [x1, y1, Math.min(1, Math.max(x1 + STEP, x2 + dx)), Math.min(1, Math.max(y1 + STEP, y2 + dy))];
   } else {
-    const x = Math.min(1 - (x2 - x1), Math.max(0, x1 + dx));
-    const y = Math.min(1 - (y2 - y1), Math.max(0, y1 + dy));
-    marks[number].place = [x, y, x + x2 - x1, y + y2 - y1];
+    marks[number].place = shifted(marks[number].place, dx, dy);
   }
   focused(number);
+}
+
+function shifted([x1, y1, x2, y2], dx, dy) {
+  const x = Math.min(1 - (x2 - x1), Math.max(0, x1 + dx));
+  const y = Math.min(1 - (y2 - y1), Math.max(0, y1 + dy));
+  return [x, y, x + x2 - x1, y + y2 - y1];
 }
 
 function clamped(part) {

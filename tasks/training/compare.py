@@ -39,16 +39,17 @@ class Contender(Section):
 
 def contenders(run: Run) -> list[Run]:
     """`run` once for each architecture and seed; all else as the config says. Raises `UserError` before anything trains."""
+    weights = run.config.model.weights
+    if weights in ("file", "system"):
+        raise UserError(
+            f"model.weights = {weights}, those of one architecture, and a comparison is of several",
+            "weights that each of them has: random, imagenet or pre-trained here",
+            f"add SET='model.weights=random model.{weights}=null'",
+        )
     return [_as(run, arch, seed) for arch in run.config.compare.archs for seed in run.config.compare.seeds]
 
 
 def _as(run: Run, arch: str, seed: int) -> Run:
-    if run.config.model.weights in ("file", "system") and arch != run.config.model.arch:
-        raise UserError(
-            f"compare.archs has {arch}, and model.weights = {run.config.model.weights} are those of a {run.config.model.arch}",
-            f"{run.config.model.arch} alone",
-            f"correct compare.archs, or compare from others: SET='model.weights=random model.{run.config.model.weights}=null'",
-        )
     try:
         model = ModelConfig.model_validate(run.config.model.model_dump(mode="json") | {"arch": arch})
         answering(run.config.kind).check(run.config.model_copy(update={"model": model}))

@@ -14,7 +14,7 @@ from tasks.data.ingest import Dataset
 from tasks.run import Run
 from tasks.stage_task import stage_task
 from tasks.stages import StagePlan, StageResult, run_stage
-from tasks.training.other_system import OtherStart, other_start
+from tasks.training.other_system import OtherStart, other_start, refuse_known_images
 from tasks.training.record import recording, with_known_run
 from tasks.training.warm_start import champion_start
 from vision.errors import UserError
@@ -60,6 +60,8 @@ class Start:
 def starting_weights(run: Run, dataset: Dataset, cache: StageResult) -> Start:
     """Pre-trains where the config asks for it and no champion is to go on: that one has a better start."""
     if (champion := champion_start(run, dataset)) is not None:
+        if run.config.model.system is not None:
+            refuse_known_images(run, champion.weights.parent, cache)
         return Start(champion=champion)
     if run.config.pretraining is not None:
         return Start(pretrained=_pretrain(run, dataset, cache))

@@ -227,7 +227,7 @@ def test_whatever_ends_a_flow_no_process_of_it_stays(number, code, given, system
         os.killpg(flow.pid, number)
     else:
         flow.send_signal(number)
-    _, err = flow.communicate(timeout=120)
+    _, err = flow.communicate(timeout=60)
     assert flow.returncode == code and "Traceback" not in err
     assert wait_until(lambda: not started_for(state), GONE_S), [process.cmdline() for process in started_for(state)]
     says = "nothing can be said" if code != FAULT else re.search(r"^error: (.*)", err, re.M).group(1)

@@ -71,3 +71,25 @@ def handing_to(app: TestClient):
 
 def photo(data: bytes, name: str = "leaf.jpg") -> dict:
     return {"name": name, "mimeType": "image/jpeg", "buffer": data}
+
+
+def dragged(page, x1, y1, x2, y2, size=(320, 200)):
+    """Over the photo, in its pixels."""
+    frame = page.locator("#photo").bounding_box()
+    across, down = frame["width"] / size[0], frame["height"] / size[1]
+    page.mouse.move(frame["x"] + x1 * across, frame["y"] + y1 * down)
+    page.mouse.down()
+    page.mouse.move(frame["x"] + (x1 + x2) / 2 * across, frame["y"] + y2 * down)
+    page.mouse.move(frame["x"] + x2 * across, frame["y"] + y2 * down)
+    page.mouse.up()
+
+
+def touched(page, *moments):
+    """Where each finger is on the photo at each of them, in shares of it."""
+    frame, session, before = page.locator("#photo").bounding_box(), page.context.new_cdp_session(page), 0
+    for moment in moments:
+        points = [{"x": frame["x"] + x * frame["width"], "y": frame["y"] + y * frame["height"], "id": number}
+                  for number, (x, y) in enumerate(moment)]  # fmt: skip
+        kind = "touchStart" if len(points) > before else "touchMove" if points else "touchEnd"
+        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+        before = len(points)

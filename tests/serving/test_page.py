@@ -64,6 +64,26 @@ def test_an_unsure_answer_asks_for_another_photo(open_page, draw):
     assert not page.is_visible("#card")
 
 
+def test_a_photo_that_could_not_be_kept_is_told(open_page, draw):
+    start, complaints = open_page
+    said = {
+        "label": "moss",
+        "confidence": 0.9,
+        "confident": True,
+        "prediction_id": "x",
+        "predictions": [],
+        "card": None,
+    }
+    page = start(fakes={"predict?keep=true": {**said, "kept": False}})
+    page.set_input_files("#file", photo(draw))
+    page.locator("#result").wait_for()
+    assert not page.is_visible("#unkept") and page.inner_text("#kept") == "It is not kept."
+    page.check("#keep")
+    page.set_input_files("#file", photo(draw))
+    page.locator("#unkept").wait_for()
+    assert page.inner_text("#kept") == "It is kept for labelling." and complaints == []
+
+
 def test_a_wrong_answer_can_be_corrected_and_is_recorded(open_page, draw, live):
     start, complaints = open_page
     page = start()

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from tests.serving.boxes_stage import box_package, draw_boxes, working
-from tests.serving.page_stage import DESKTOP, PHONE, chromium, pages, photo
+from tests.serving.page_stage import DESKTOP, PHONE, chromium, dragged, pages, photo, touched
 from vision.data.boxes.geometry import Box
 from vision.records_read import read_feedback
 
@@ -112,17 +112,6 @@ def open_with(open_page, picture, **options):
     return page, complaints
 
 
-def dragged(page, x1, y1, x2, y2, size=(320, 200)):
-    """Over the photo, in its pixels."""
-    frame = page.locator("#photo").bounding_box()
-    across, down = frame["width"] / size[0], frame["height"] / size[1]
-    page.mouse.move(frame["x"] + x1 * across, frame["y"] + y1 * down)
-    page.mouse.down()
-    page.mouse.move(frame["x"] + (x1 + x2) / 2 * across, frame["y"] + y2 * down)
-    page.mouse.move(frame["x"] + x2 * across, frame["y"] + y2 * down)
-    page.mouse.up()
-
-
 def said(page, button):
     with page.expect_response("**/feedback") as sent:
         page.click(button)
@@ -140,10 +129,13 @@ def test_a_person_draws_what_was_missed_removes_what_is_none_and_the_service_has
     assert page.locator("#marked li").count() == 2 and not page.is_visible("#correct") and not page.is_visible("#boxes")
     page.get_by_label(re.compile("Remove . pit")).click()
     page.select_option("#mark-label", "pit")
-    page.locator("#photo").scroll_into_view_if_needed()
+    page.locator("#mark-send").scroll_into_view_if_needed()
+    assert page.locator("#photo").bounding_box()["y"] >= 0, "the photo stays in sight"
     dragged(page, 180, 150, 140, 120)
     dragged(page, 10, 10, 10.2, 10.2)
     assert page.locator("#marked li").count() == 2, "a click is no box"
+    page.select_option("#mark-label", "scratch")
+    assert "Pit" in page.locator("#marked").inner_text().title(), "the label is that of the next box"
     sent = said(page, "#mark-send")
     kept = read_feedback(worker.system / "feedback").set_index("id").loc[sent["id"]]
     assert kept["boxes"] == sent["boxes"] and sent["label"] == kept["label"] == "pit"
@@ -156,6 +148,25 @@ def test_a_person_draws_what_was_missed_removes_what_is_none_and_the_service_has
     assert not page.is_visible("#marks") and page.is_visible("#boxes")
 
 
+def test_a_click_selects_a_box_which_a_pointer_then_moves_and_a_second_finger_draws_nothing(open_page, worker):
+    page, complaints = open_with(open_page, PICTURE, has_touch=True)
+    page.click("#no")
+    page.click("#draw")
+    dragged(page, 200, 20, 260, 60)
+    dragged(page, 230, 40, 230, 40)
+    assert page.locator("#marked .lit").inner_text().split("\n")[0] == "2"
+    page.select_option("#mark-label", "scratch")
+    dragged(page, 230, 40, 210, 100)
+    assert page.locator("#marked li").count() == 2
+    touched(page, [(0.3, 0.1)], [(0.4, 0.4)], [(0.4, 0.4), (0.8, 0.1)], [(0.45, 0.45), (0.9, 0.4)], [])
+    assert page.locator("#marked li").count() <= 3, "two fingers draw no two boxes"
+    assert page.locator("#marked .name").all_inner_texts()[:2] == ["Scratch", "Scratch"]
+    assert "0 × 0" not in page.inner_text("#marked")
+    sent = said(page, "#mark-send")
+    assert sent["boxes"][1]["box"] == pytest.approx([180, 80, 240, 120], abs=1.5) and complaints == []
+    assert page.evaluate("document.activeElement.id") == "thanks"
+
+
 def test_boxes_are_moved_resized_and_removed_by_keys_and_none_says_normal(open_page, worker):
     page, complaints = open_with(open_page, PICTURE)
     page.click("#no")
@@ -163,7 +174,7 @@ def test_boxes_are_moved_resized_and_removed_by_keys_and_none_says_normal(open_p
     page.click("#mark-add")
     for key in ("ArrowRight", "ArrowDown", "Shift+ArrowLeft", "Shift+ArrowLeft", "Shift+ArrowUp"):
         page.keyboard.press(key)
-    assert page.locator("#marked .lit .quiet").inner_text() == "58 × 38 px"
+    assert page.locator("#marked .lit .quiet").inner_text() == "middle, 58 × 38 px"
     page.select_option("#mark-label", "scratch")
     assert "Scratch" in page.locator("#marked .lit").inner_text().title()
     drawn = page.locator("#marks g.lit .line").bounding_box()
@@ -173,7 +184,7 @@ def test_boxes_are_moved_resized_and_removed_by_keys_and_none_says_normal(open_p
     for _ in range(50):
         page.keyboard.press("ArrowLeft")
     assert page.locator("#marks g.lit .line").bounding_box()["x"] == pytest.approx(frame["x"], abs=3)
-    assert page.locator("#marked .lit .quiet").inner_text() == "58 × 38 px", "it ends at the photo's edge"
+    assert page.locator("#marked .lit .quiet").inner_text() == "left, 58 × 38 px", "it ends at the photo's edge"
     page.keyboard.press("Delete")
     page.keyboard.press("Delete")
     assert page.locator("#marked li").count() == 0
@@ -200,7 +211,7 @@ def test_without_a_key_that_allows_it_no_photo_is_kept_and_that_is_said(open_pag
     page.check("#keep")
     page.set_input_files("#file", photo(PICTURE))
     page.locator("#problem").wait_for()
-    assert "no photo is kept" in page.inner_text("#got") and "key that may" in page.inner_text("#do")
+    assert "no photo is kept" in page.inner_text("#got") and "new tab" in page.inner_text("#do")
     assert not list(worker.system.glob("inbox/*/*"))
 
 
@@ -208,6 +219,13 @@ def test_changing_ones_mind_leaves_the_answer_as_it_was(open_page):
     page, complaints = open_with(open_page, PICTURE)
     page.click("#no")
     page.click("#draw")
+    page.get_by_label(re.compile("Remove . scratch")).click()
+    dragged(page, 200, 20, 260, 60)
     page.click("#mark-cancel")
     assert page.is_visible("#yes") and not page.is_visible("#mark") and page.locator("#boxes g").count() == 1
+    page.click("#no")
+    page.click("#draw")
+    assert (
+        re.match(r"1\s+scratch", page.inner_text("#marked"), re.IGNORECASE) and page.locator("#marked li").count() == 1
+    )
     assert complaints == []

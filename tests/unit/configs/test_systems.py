@@ -33,7 +33,7 @@ def test_a_system_loads_and_can_augment_and_compare(name):
     run = Run.model_construct(config=config, config_sha="")
     if config.model.weights == "system":
         # Another's backbone is of one architecture: such a system is compared from other weights.
-        with pytest.raises(UserError, match="those of a"):
+        with pytest.raises(UserError, match="those of one architecture"):
             contenders(run)
         config = load_system(name, {"model.weights": "random", "model.system": None})
         run = run.model_copy(update={"config": config})

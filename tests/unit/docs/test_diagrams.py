@@ -20,6 +20,7 @@ GATES = {
     "ray_session",
     "known_training",
     "single_flight",
+    "refuse_unfit_start",
     "Completed",
     "Failed",
     "Trained",

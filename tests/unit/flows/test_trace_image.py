@@ -10,7 +10,7 @@ from flows import trace_image, trace_prediction
 from flows.command import AGAINST, DONE, MISTAKE
 from tests.traced_state import Drawn, sha
 from vision.data.labels.store import LabelRow, write_labels
-from vision.package import MANIFEST
+from vision.package import MANIFEST, sha256_file
 
 
 @pytest.fixture
@@ -117,6 +117,21 @@ def test_the_package_that_a_training_began_with_is_looked_for_in_every_system(tm
     (start / MANIFEST).write_text("of another package")
     code, said = check(made, capsys)
     assert code == AGAINST and "differs start package" in said
+
+
+def test_what_that_package_began_with_is_looked_for_too(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("VISIONOPS_STATE", str(tmp_path / "state"))
+    packages = tmp_path / "state" / "systems" / "other" / "packages"
+    (packages / "new").mkdir(parents=True)
+    (packages / "new" / MANIFEST).write_text("{}")
+    (packages / "new" / "lineage.json").write_text(json.dumps({"weights": {"package_sha": "e" * 64}}))
+    start = sha256_file(packages / "new" / MANIFEST)
+    (packages / "new").rename(packages / start)
+    said = check(Drawn(tmp_path / "state", began=start).answer(), capsys)[1]
+    assert [line.split() for line in said.splitlines() if "start package" in line] == [
+        ["ok", "start", "package", start[:16]],
+        ["gone", "start", "package", "e" * 16],
+    ]
 
 
 def test_how_a_package_went_into_service_stands_in_the_passport(drawn, capsys):

@@ -33,10 +33,10 @@ def test_a_comparison_of_one_or_of_twins_is_refused(tmp_path, compare):
         run_of(tmp_path, compare=compare)
 
 
-def test_a_file_of_weights_fits_one_architecture_and_that_is_said_before_anything_trains(tmp_path):
+def test_weights_of_one_architecture_are_refused_and_that_is_said_before_anything_trains(tmp_path):
     own = {"model.weights": "file", "model.file": "mine.safetensors", "model.arch": "resnet18"}
     run = run_of(tmp_path, **own, compare={"archs": ["resnet18", "efficientnet_b0"], "seeds": [42]})
-    with pytest.raises(UserError, match=r"(?s)efficientnet_b0, and .* those of a resnet18.*model\.file=null"):
+    with pytest.raises(UserError, match=r"(?s)those of one architecture.*model\.weights=random model\.file=null"):
         contenders(run)
 
 
