@@ -1,5 +1,6 @@
 """Training on a real Ray, tiny: what a stage leaves, and what is refused. Killed workers: tests/faults."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -93,3 +94,19 @@ def test_users_mistake_in_a_worker_comes_back_as_one(cache, tmp_path):
     with pytest.raises(UserError, match="no longer a number"):
         train_on_ray(job_for(cache, clip_norm=None, stages_from_scratch=[
             {"name": "wild", "epochs": 2, "trainable": "all", "lr": 1e30}]), tmp_path)  # fmt: skip
+
+
+def test_two_workers_learn_from_shared_kept_views_what_one_does(cache, tmp_path):
+    """Until layers that are trained see statistics of half a batch each."""
+    frozen = [{"name": part, "epochs": 2, "trainable": part, "lr": 1e-3} for part in ("head", "top")]
+    losses = []
+    for workers in (1, 2):
+        job = job_for(cache, workers=workers, stages_from_scratch=frozen, cached_views=2)
+        still = job.config.model_copy(update={"model": job.config.model.model_copy(update={"dropout": 0.0})})
+        report = train_on_ray(dataclasses.replace(job, config=still), tmp_path / str(workers))
+        assert report.resources.workers == workers
+        history = json.loads((tmp_path / str(workers) / "history.json").read_text())
+        assert [record["stage"] for record in history] == ["head", "head", "top", "top"]
+        losses.append([record["train_loss"] for record in history])
+    assert losses[1][:2] == pytest.approx(losses[0][:2], rel=1e-3)
+    assert np.isfinite(losses[1]).all()
