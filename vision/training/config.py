@@ -21,6 +21,8 @@ class StageConfig(Section):
     backbone_lr: Positive | None = None
     """Rate of the backbone's parameters; None: `lr` for all."""
     warmup_epochs: Annotated[float, Field(ge=0)] = 0.0
+    early_stop_epochs: Annotated[int, Field(ge=1)] | None = None
+    """None: as `training.early_stop_epochs` says."""
 
     @model_validator(mode="after")
     def can_be_trained(self):

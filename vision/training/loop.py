@@ -98,7 +98,8 @@ def _run_stage(run: EpochRun, progress: Progress, on_epoch: OnEpoch | None, resu
     if resume:
         run.optimizer.load_state_dict(resume["optimizer"])
         run.scaler.load_state_dict(resume["scaler"])
-    while progress.stage_epoch < stage.epochs and not progress.is_stale(config.early_stop_epochs):
+    patience = stage.early_stop_epochs or config.early_stop_epochs
+    while progress.stage_epoch < stage.epochs and not progress.is_stale(patience):
         record = _run_epoch(run, progress)
         progress.note(record, run.plan.score(record), network)
         if on_epoch is not None:

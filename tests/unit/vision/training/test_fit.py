@@ -126,6 +126,8 @@ def test_stage_without_progress_stops_early_and_the_next_one_starts_from_the_bes
     assert [record["stage"] for record in result.history] == ["still"] * 3 + ["head"]
     assert result.history[0]["epochs"] == 10
     assert result.history[-1]["epochs"] == 4
+    patient = fit(tiny_model(), loaders, plan_for([{**still, "early_stop_epochs": 4}], early_stop_epochs=2))
+    assert len(patient.history) == 5, "a stage may have a patience of its own"
 
 
 def test_diverged_loss_is_the_users_to_mend(loaders):
