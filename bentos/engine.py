@@ -9,7 +9,7 @@ from bentos.resources import engine_name, thread_count
 from configs.serving import ServingConfig
 from vision.errors import UserError
 from vision.export.golden import TOLERANCES, check_golden
-from vision.package import INT8_MODEL, Package
+from vision.package import INT8_MODEL, Package, precision_for
 
 
 class Engine(Protocol):
@@ -47,19 +47,18 @@ def ready_engine(package: Package, serving: ServingConfig | None = None) -> Engi
 def make_engine(package: Package, serving: ServingConfig) -> Engine:
     """Cold, and not yet checked. The engine's libraries load here and not before."""
     name, threads = engine_name(serving), thread_count(serving)
-    if serving.precision == "int8":
-        _check_int8(package, name)
+    precision = precision_for(package, serving.precision)
     if name == "torch":
         from bentos.engines.torch import TorchEngine
 
-        return TorchEngine(package, serving.precision, serving.max_batch, threads)
+        return TorchEngine(package, precision, serving.max_batch, threads)
     if name == "openvino":
         from bentos.engines.openvino import OpenVinoEngine
 
-        return OpenVinoEngine(package, serving.precision, threads)
+        return OpenVinoEngine(package, precision, threads)
     from bentos.engines.onnxruntime import OnnxRuntimeEngine
 
-    return OnnxRuntimeEngine(package, serving.precision, threads)
+    return OnnxRuntimeEngine(package, precision, threads)
 
 
 def warm_up(engine: Engine, max_batch: int) -> None:
@@ -76,14 +75,3 @@ def warm_up(engine: Engine, max_batch: int) -> None:
 
 def model_file(package: Package, precision: str) -> str:
     return INT8_MODEL if precision == "int8" else "model.onnx"
-
-
-def _check_int8(package: Package, engine: str) -> None:
-    if package.spec.int8.passed and (package.folder / INT8_MODEL).is_file() and engine != "torch":
-        return
-    why = "the torch engine has no int8" if engine == "torch" else "its INT8 model has not passed the gate"
-    raise UserError(
-        f"serving.precision = int8, but package {package.package_sha[:12]}: {why}",
-        "int8 with the openvino or onnxruntime engine and a package whose spec.json says int8.passed",
-        "set serving.precision: auto",
-    )

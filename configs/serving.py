@@ -18,7 +18,8 @@ class ServingConfig(Section):
     engine: EngineName = "auto"
     """`auto`: torch where it is installed and sees a GPU, else OpenVINO, else ONNX Runtime."""
     precision: Precision = "auto"
-    """`auto`: bfloat16 where the device computes in it, else float32. `int8` by name or by a tuned profile."""
+    """`auto`: bfloat16 where the device computes in it and the package agreed in it with the trained network, else float32.
+    `int8` by name or by a tuned profile."""
     batching: Literal["adaptive", "bentoml"] = "adaptive"
     """`adaptive`: whatever waits when the engine becomes free. `bentoml`: BentoML's own dispatcher, to compare."""
     max_batch: Annotated[int, Field(ge=1, le=256)] = 16

@@ -82,6 +82,8 @@ class Spec(Section):
     """The score that a find needs, of kinds whose answers hold finds."""
     confident_at: Annotated[float, Field(ge=0, le=1)] = 0.70
     int8: Int8 = Int8()
+    bfloat16: bool | None = None
+    """Whether the graph agreed in bfloat16 with the trained network. None: not compared where the package was built."""
 
 
 class Package(Section):
@@ -90,6 +92,28 @@ class Package(Section):
     folder: Path
     package_sha: str
     spec: Spec
+
+
+def precision_for(package: Package, asked: str) -> str:
+    """What an engine is to be asked for: `asked`, but float32 for `auto` where bfloat16 lost its parity.
+
+    Raises `UserError` for a precision that the package has not proved.
+    """
+    spec, has_int8 = package.spec, (package.folder / INT8_MODEL).is_file()
+    if asked == "auto" and spec.bfloat16 is False:
+        return "float32"
+    refused = {
+        "int8": (not (spec.int8.passed and has_int8), "its INT8 model has not passed the gate"),
+        "bfloat16": (spec.bfloat16 is False, "in bfloat16 it answers otherwise than the trained network"),
+    }
+    lost, why = refused.get(asked, (False, ""))
+    if lost:
+        raise UserError(
+            f"serving.precision = {asked}, but package {package.package_sha[:12]}: {why}",
+            "auto, float32, or a package whose spec.json says that this precision passed",
+            "set serving.precision: auto",
+        )
+    return asked
 
 
 def sha256_file(path: Path) -> str:

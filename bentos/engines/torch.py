@@ -35,8 +35,10 @@ class TorchEngine:
     ) -> None:
         """device: `cuda` where there is one, else `cpu`. `auto`: bfloat16 on a GPU that has it, else float32.
 
-        threads: of torch in this process, on a CPU. Raises `UserError` for a device that is not there.
+        threads: of torch in this process, on a CPU. Raises `UserError` for a device that is not there, and for int8.
         """
+        if precision == "int8":
+            raise UserError("serving.precision = int8 with the torch engine", "openvino or onnxruntime", "use openvino")
         self.device = _device(device)
         self.package = package
         self.precision = precision if precision != "auto" else _best_precision(self.device)

@@ -28,7 +28,7 @@ MODULES = ("assemble", "onnx", "explain", "int8", "int8_gate", "parity", "refere
 
 @stage_task("export", tags=["export"])
 def export(run: Run, trained: Trained) -> StageResult:
-    """The sealed package, and `made`: package_sha (None when parity failed), parity, parity_rows, metrics, int8."""
+    """The sealed package, and `made`: package_sha (None when parity failed), parity, parity_rows, bfloat16, metrics, int8."""
 
     def work(folder):
         from vision.export.reference import pick_golden
@@ -44,7 +44,9 @@ def export(run: Run, trained: Trained) -> StageResult:
         if not parity["parity"]["passed"]:
             return made
         int8 = export_int8(run, trained, files, exported)
-        return made | {"package_sha": _assemble(run, trained, files, int8, made["metrics"], exported), "int8": int8}
+        proved = {"int8": Int8(passed=int8["passed"], drop=int8["drop"]), "bfloat16": parity["bfloat16"]}
+        sha = _assemble(run, trained, files, read_spec(trained).model_copy(update=proved), made["metrics"], exported)
+        return made | {"package_sha": sha, "int8": int8}
 
     plan = StagePlan(
         stage="export",
@@ -114,7 +116,7 @@ def _measure(
     return {**latency, "size_mib": size_mib(files["model.onnx"])}
 
 
-def _assemble(run: Run, trained: Trained, files: dict[str, Path], int8: dict, metrics: dict, exported: Callable) -> str:
+def _assemble(run: Run, trained: Trained, files: dict[str, Path], spec: Spec, metrics: dict, exported: Callable) -> str:
     import numpy as np
 
     from vision.export.assemble import PackageParts, assemble_package
@@ -122,7 +124,6 @@ def _assemble(run: Run, trained: Trained, files: dict[str, Path], int8: dict, me
     from vision.export.reference import pick_golden, reference_table
 
     folder = files["model.onnx"].parent
-    spec = read_spec(trained).model_copy(update={"int8": Int8(passed=int8["passed"], drop=int8["drop"])})
     rows = {name: trained.rows(name) for name in ("val", "test")}
     outputs = {name: dict(np.load(trained.evaluation.folder / f"outputs_{name}.npz")) for name in rows}
     reference_table(rows, outputs, spec).to_parquet(folder / "reference.parquet", index=False)

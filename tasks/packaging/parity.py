@@ -16,9 +16,11 @@ PARITY_IMAGES = 64
 
 
 def check_runtimes(run: Run, trained: Trained, reference: Callable, model: Path, golden: list[str]) -> dict[str, Any]:
-    """`parity` (a verdict) and `parity_rows`, JSON-able. reference: the trained network as a function of images.
+    """`parity` (a verdict), `parity_rows` and `bfloat16` (agreed; None: not compared), JSON-able.
 
-    golden: paths of the golden images, test images of the dataset.
+    reference: the trained network as a function of images. golden: paths of the golden images, test images of the
+    dataset. bfloat16 that differs loses nothing but itself: such a package is served in float32, unless the system asks
+    for bfloat16 by name.
     """
     from vision.export.golden import TOLERANCES
     from vision.export.parity import all_outputs, input_row, parity_row, parity_verdict, spread_warnings
@@ -28,19 +30,29 @@ def check_runtimes(run: Run, trained: Trained, reference: Callable, model: Path,
     kind, crops = answering(run.config.kind), trained.crops("test")
     images = crops[:PARITY_IMAGES]
     wanted = all_outputs(reference, images, kind)
+    asked, bfloat16 = run.config.serving.precision, None
     rows = [input_row(*_golden(run, trained, golden), run.config.input)]
     rows.append(parity_row("ONNX Runtime, float32", wanted, onnx_run(model), images, kind, TOLERANCES["float32"]))
-    for name, other, precision in _openvino(model, run.config.serving.precision):
+    for name, other, precision in _openvino(model, asked):
         rows.append(parity_row(name, wanted, other, images, kind, TOLERANCES[precision]))
-    verdict = parity_verdict(rows, spread_warnings(wanted, kind))
-    return {"parity": verdict.model_dump(mode="json"), "parity_rows": [row.model_dump(mode="json") for row in rows]}
+        bfloat16 = rows[-1] if precision == "bfloat16" else bfloat16
+    left_out = bfloat16 is not None and not bfloat16.passed and asked != "bfloat16"
+    needed = [row for row in rows if row is not bfloat16] if left_out else rows
+    verdict = parity_verdict(needed, spread_warnings(wanted, kind))
+    return {
+        "parity": verdict.model_dump(mode="json"),
+        "parity_rows": [row.model_dump(mode="json") for row in rows],
+        "bfloat16": bfloat16.passed if bfloat16 else None,
+    }
 
 
 def parity_table(package: StageResult, answered: str) -> Table:
     """answered: what the smoke test of the bento said; empty where the run did not come so far."""
+    # Only what may be left out differs in a package that passed.
+    differs = "left out" if package.made["parity"]["passed"] else "DIFFERS"
     rows = [
         (row["what"], str(row["images"]), _number(row["difference"]), f"{row['tolerance']:g}", f"{row['same_top']:.1%}",
-         "agrees" if row["passed"] else "DIFFERS")
+         "agrees" if row["passed"] else differs)
         for row in package.made["parity_rows"]
     ]  # fmt: skip
     if int8 := package.made.get("int8"):
@@ -52,7 +64,8 @@ def parity_table(package: StageResult, answered: str) -> Table:
         title="Parity with the trained network",
         columns=("what", "images", "largest difference", "tolerance", "same answer", "result"),
         rows=tuple(rows),
-        note="Outputs within the tolerance, absolute and relative. What differs is not released; INT8 is left out alone.",
+        note="Outputs within the tolerance, absolute and relative. What differs is not released; INT8 and "
+        "bfloat16 are left out alone (served in float32 then).",
     )
 
 

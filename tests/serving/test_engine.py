@@ -17,6 +17,7 @@ from vision.errors import UserError
 from vision.export.assemble import assemble_package
 from vision.export.golden import TOLERANCES, check_golden, golden_files, golden_outputs
 from vision.package import INT8_MODEL, Int8, open_package
+from vision.scoring.scorer import Scorer
 
 BATCHES = (1, 2, 3, 5, 8, 11)
 
@@ -131,8 +132,17 @@ def test_int8_is_served_where_the_package_says_that_it_passed(made, tmp_path):
     for name in ("openvino", "onnxruntime"):
         engine = ready_engine(package, ServingConfig(engine=name, precision="int8", max_batch=1))
         assert (engine.name, engine.precision) == (name, "int8")
-    with pytest.raises(UserError, match="the torch engine has no int8"):
+    with pytest.raises(UserError, match="int8 with the torch engine"):
         ready_engine(package, ServingConfig(engine="torch", precision="int8"))
+
+
+def test_a_package_that_lost_its_parity_in_bfloat16_is_served_in_float32(made, tmp_path):
+    spec = made.parts.spec.model_copy(update={"bfloat16": False})
+    package = open_package(tmp_path / assemble_package(tmp_path, replace(made.parts, spec=spec)))
+    assert ready_engine(package, ServingConfig(engine="openvino", max_batch=1)).precision == "float32"
+    assert Scorer(package, lambda name: b"").engine[1] == "float32"
+    with pytest.raises(UserError, match=r"bfloat16, but package .* otherwise than the trained network"):
+        ready_engine(package, ServingConfig(engine="openvino", precision="bfloat16"))
 
 
 def test_a_precision_that_an_engine_does_not_have_is_refused(made):

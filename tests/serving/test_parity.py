@@ -112,6 +112,25 @@ def test_a_system_that_is_served_in_float32_is_held_to_nothing_else(stage, made,
     assert [row["what"] for row in checked(stage, made, model)["parity_rows"]][2:] == ["OpenVINO, float32"]
 
 
+def test_bfloat16_that_differs_is_left_out_alone_unless_the_system_asks_for_it(stage, made, tmp_path, monkeypatch):
+    model = made.package.folder / "model.onnx"
+    off = broken(model, tmp_path / "rounded.onnx", lambda weights: weights * 3)
+
+    def rough_in_bfloat16(graph, precision):
+        asked_float32 = precision == "float32"
+        return onnx_run(graph if asked_float32 else off), "float32" if asked_float32 else "bfloat16"
+
+    monkeypatch.setattr(runtime_openvino, "openvino_run", rough_in_bfloat16)
+    found = checked(stage, made, model)
+    assert found["parity"]["passed"] and found["bfloat16"] is False
+    table = parity_table(SimpleNamespace(made=found), "")
+    assert [row[-1] for row in table.rows] == ["agrees", "agrees", "agrees", "left out"]
+    stage[0].config.serving = ServingConfig(precision="bfloat16")
+    lost = checked(stage, made, model)
+    assert not lost["parity"]["passed"] and "bfloat16" in lost["parity"]["reasons"][0]
+    assert parity_table(SimpleNamespace(made=lost), "").rows[-1][-1] == "DIFFERS"
+
+
 def test_without_openvino_the_other_runtimes_are_held_alone(stage, made, monkeypatch):
     monkeypatch.setattr(task, "find_spec", lambda name: None)
     found = checked(stage, made, made.package.folder / "model.onnx")

@@ -16,7 +16,7 @@ import pyarrow as pa
 from vision.errors import UserError
 from vision.export.golden import TOLERANCES, Run, check_golden
 from vision.kinds import answering
-from vision.package import INT8_MODEL, Package
+from vision.package import INT8_MODEL, Package, precision_for
 from vision.preprocess import ImageError, decode_opened, open_header, to_input, upright_size
 from vision.scoring.inputs import Read
 
@@ -141,12 +141,7 @@ def _row(name: str, data: bytes | None, answer: dict | None, error: str | None, 
 
 def _load(package: Package, precision: str, threads: int) -> tuple[Run, str]:
     """OpenVINO where it is installed, else ONNX Runtime: as a server on a CPU chooses."""
-    if precision == "int8" and not package.spec.int8.passed:
-        raise UserError(
-            f"serving.precision = int8, and package {package.package_sha[:12]} has no INT8 model that passed its gate",
-            "auto, float32 or bfloat16",
-            "set serving.precision: auto",
-        )
+    precision = precision_for(package, precision)
     path = package.folder / (INT8_MODEL if precision == "int8" else "model.onnx")
     if find_spec("openvino") is not None:
         from vision.export.runtime_openvino import openvino_run
