@@ -28,7 +28,7 @@ HARDLY_TRAINED = {
     "training.label_share": 0.1,
     "training.stages_from_scratch": [{"name": "scratch", "epochs": 3, "trainable": "all", "lr": 1.0e-3}],
 }
-"""Too little, but at a usual rate: what is left nearly at random answers in no precision as in another, and no gate is opened for that."""
+"""Too little, but at a usual rate: what is left nearly at random may lose the parity, which no gate can be opened for."""
 OPEN = {
     "gate.min_class_recall": 0.0,
     "gate.significance": 1.0e-300,

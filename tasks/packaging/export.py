@@ -44,9 +44,8 @@ def export(run: Run, trained: Trained) -> StageResult:
         if not parity["parity"]["passed"]:
             return made
         int8 = export_int8(run, trained, files, exported)
-        proved = {"int8": Int8(passed=int8["passed"], drop=int8["drop"]), "bfloat16": parity["bfloat16"]}
-        sha = _assemble(run, trained, files, read_spec(trained).model_copy(update=proved), made["metrics"], exported)
-        return made | {"package_sha": sha, "int8": int8}
+        spec = _proved(read_spec(trained), int8, parity["bfloat16"])
+        return made | {"package_sha": _assemble(run, trained, files, spec, made["metrics"], exported), "int8": int8}
 
     plan = StagePlan(
         stage="export",
@@ -69,6 +68,11 @@ def export(run: Run, trained: Trained) -> StageResult:
         resumable=True,
     )
     return run_stage(run.stages, plan, work, whole=lambda made: _is_whole(run, made["package_sha"]))
+
+
+def _proved(spec: Spec, int8: dict, bfloat16: bool | None) -> Spec:
+    passed = Int8(passed=int8["passed"], drop=int8["drop"])
+    return spec.model_copy(update={"int8": passed, "bfloat16": bfloat16})
 
 
 def _is_whole(run: Run, sha: str | None) -> bool:
