@@ -43,9 +43,8 @@ def export(run: Run, trained: Trained) -> StageResult:
         made = {"package_sha": None, **parity, "metrics": trained.evaluation.made["metrics"] | measured}
         if not parity["parity"]["passed"]:
             return made
-        int8 = export_int8(run, trained, files, exported)
-        spec = _proved(read_spec(trained), int8, parity["bfloat16"])
-        return made | {"package_sha": _assemble(run, trained, files, spec, made["metrics"], exported), "int8": int8}
+        made |= {"int8": export_int8(run, trained, files, exported)}
+        return made | {"package_sha": _assemble(run, trained, files, made, exported)}
 
     plan = StagePlan(
         stage="export",
@@ -68,11 +67,6 @@ def export(run: Run, trained: Trained) -> StageResult:
         resumable=True,
     )
     return run_stage(run.stages, plan, work, whole=lambda made: _is_whole(run, made["package_sha"]))
-
-
-def _proved(spec: Spec, int8: dict, bfloat16: bool | None) -> Spec:
-    passed = Int8(passed=int8["passed"], drop=int8["drop"])
-    return spec.model_copy(update={"int8": passed, "bfloat16": bfloat16})
 
 
 def _is_whole(run: Run, sha: str | None) -> bool:
@@ -120,7 +114,8 @@ def _measure(
     return {**latency, "size_mib": size_mib(files["model.onnx"])}
 
 
-def _assemble(run: Run, trained: Trained, files: dict[str, Path], spec: Spec, metrics: dict, exported: Callable) -> str:
+def _assemble(run: Run, trained: Trained, files: dict[str, Path], made: dict, exported: Callable) -> str:
+    """made: int8, bfloat16, metrics."""
     import numpy as np
 
     from vision.export.assemble import PackageParts, assemble_package
@@ -128,6 +123,8 @@ def _assemble(run: Run, trained: Trained, files: dict[str, Path], spec: Spec, me
     from vision.export.reference import pick_golden, reference_table
 
     folder = files["model.onnx"].parent
+    int8 = Int8(passed=made["int8"]["passed"], drop=made["int8"]["drop"])
+    spec = read_spec(trained).model_copy(update={"int8": int8, "bfloat16": made["bfloat16"]})
     rows = {name: trained.rows(name) for name in ("val", "test")}
     outputs = {name: dict(np.load(trained.evaluation.folder / f"outputs_{name}.npz")) for name in rows}
     reference_table(rows, outputs, spec).to_parquet(folder / "reference.parquet", index=False)
@@ -140,7 +137,7 @@ def _assemble(run: Run, trained: Trained, files: dict[str, Path], spec: Spec, me
     parts = PackageParts(
         spec=spec,
         config=json.loads(run.config.model_dump_json()),
-        metrics=metrics,
+        metrics=made["metrics"],
         lineage=lineage,
         files=files | {name: folder / name for name in ("reference.parquet", "model_card.md")},
         golden=folder / "golden",
