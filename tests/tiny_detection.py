@@ -63,7 +63,7 @@ def tiny_model(seed=0):
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = Detector(TinyBackbone(), TinyHead(len(LABELS)), _maps, tiny_anchors(), background=True)
+        network = Detector(TinyBackbone(), TinyHead(len(LABELS)), _maps, tiny_anchors())
     return ServedModel(network, answering("detect").outputs, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
 
 

@@ -88,11 +88,9 @@ def _other_champion(run: Run) -> RegisteredPackage | None:
 
 def _backbone(model: Mapping[str, Any]) -> str:
     """A detector that was built for ImageNet's weights is wider than others of its name."""
-    from vision.models.factory import ARCHITECTURES
+    from vision.models.factory import built_arch
 
-    arch = model["arch"]
-    built = (ARCHITECTURES[arch].of if model["weights"] == "imagenet" else "") or arch
-    return f"{built} with the stem for {model['stem']}"
+    return f"{built_arch(model['arch'], model['weights'])} with the stem for {model['stem']}"
 
 
 def _no_champion(run: Run, system: str) -> UserError:

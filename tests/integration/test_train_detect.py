@@ -22,7 +22,7 @@ BOXES = {
         "split": {"train": 0.5, "val": 0.25, "test": 0.25},
     },
     "input": {"side_px": 64, "resize_px": 64, "crop": "squash"},
-    "model": {"arch": "ssdlite320_mobilenet_v3_large", "weights": "random", "anchor_scales": [0.1, 0.6]},
+    "model": {"arch": "ssdlite_resnet18", "weights": "random", "anchor_scales": [0.1, 0.6], "finest_stride": 8},
     "training": {
         "batch_size": 8,
         "precision": "float32",

@@ -7,7 +7,7 @@ from pydantic import Field, field_validator, model_validator
 from vision.settings import Section
 
 Classifier = Literal["resnet18", "resnet50", "efficientnet_b0", "mobilenet_v3_small"]
-Detector = Literal["ssdlite320_mobilenet_v3_large", "retinanet_resnet18_fpn"]
+Detector = Literal["ssdlite320_mobilenet_v3_large", "ssdlite_resnet18"]
 CLASSIFIERS: tuple[str, ...] = get_args(Classifier)
 Architecture = Literal[Classifier, Detector]
 DETECTORS: tuple[str, ...] = get_args(Detector)
@@ -65,10 +65,10 @@ class ModelConfig(Section):
     """Of detectors: sides of the smallest and largest anchors, as shares of the image's; boxes far from any are not learnt."""
     anchor_aspects: Annotated[tuple[Aspect, ...], Field(min_length=1)] | None = None
     """The longer side of anchors over the shorter; of each there is one that lies and one that stands, beside the squares.
-    None: 2, and of SSDLite 3 as well. Thin things, such as scratches, need more: what no anchor overlaps by half is hardly learnt."""
+    None: 2 and 3. Thin things, such as scratches, need more: what no anchor overlaps by half is hardly learnt."""
     finest_stride: Literal[8, 16] = 16
-    """Of SSDLite's first map, in pixels of the input. 8 finds small things, for a third more work; anchors then double from map
-    to map. RetinaNet's is 8 always."""
+    """Of a detector's first map, in pixels of the input. 8 finds small things, for a third more work; anchors then double from
+    map to map."""
 
     memory: MemoryConfig = MemoryConfig()
     """Of the kind `anomaly`."""

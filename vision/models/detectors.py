@@ -1,4 +1,4 @@
-"""Detectors by name, of torchvision's parts: SSDLite (Howard et al. 2019; Liu et al. 2016) and RetinaNet (Lin et al. 2017).
+"""Detectors by name: SSDLite (Howard et al. 2019; Liu et al. 2016) over MobileNetV3 or ResNet-18, of torchvision's parts.
 
 Boxes are decoded inside the network, against anchors that are kept with its weights, and only the best candidates leave it;
 so a graph of it needs nothing after it but non-maximum suppression. Anchors and boxes are shares of the image's sides.
@@ -7,25 +7,25 @@ so a graph of it needs nothing after it but non-maximum suppression. Anchors and
 import math
 from collections.abc import Callable
 from functools import partial
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torchvision.models.detection.anchor_utils import AnchorGenerator, DefaultBoxGenerator
+from torchvision.models.detection.anchor_utils import DefaultBoxGenerator
 from torchvision.models.detection.image_list import ImageList
-from torchvision.models.detection.retinanet import RetinaNetHead
-from torchvision.models.detection.ssdlite import SSDLiteFeatureExtractorMobileNet, SSDLiteHead
-from torchvision.ops.feature_pyramid_network import FeaturePyramidNetwork, LastLevelMaxPool
+from torchvision.models.detection.ssdlite import SSDLiteHead, _extra_block, _normal_init
 
 from vision.models.config import ModelConfig
-from vision.models.factory import ARCHITECTURES, NORM_MOMENTUM, Backbone
+from vision.models.factory import NORM_MOMENTUM, Backbone, built_arch
 
 CANDIDATES = 256
 """That leave the network for each image, by the score of their best class; a hundred are ever answered with."""
 CODER_WEIGHTS = (10.0, 10.0, 5.0, 5.0)
 """What a step of one means: a tenth of an anchor's side for its centre, e^(1/5) for its side."""
 MOST_GROWTH = math.log(1000 / 16)
-PYRAMID_CHANNELS, PYRAMID_GROUPS, PYRAMID_LEVELS = 96, 8, 4
-SSD_ASPECTS, PYRAMID_ASPECTS = (2.0, 3.0), (2.0,)
+ASPECTS = (2.0, 3.0)
+FINER = {16: 0, 8: 1}
+"""`finest_stride` -> maps before the one of stride 16."""
 
 Maps = Callable[[Backbone, Tensor], list[Tensor]]
 
@@ -33,17 +33,16 @@ Maps = Callable[[Backbone, Tensor], list[Tensor]]
 class Detector(nn.Module):
     """images float [N, 3, S, S], normalised -> what the loss takes and what is served, by name.
 
-    `regression` float [N, A, 4] and `logits` [N, A, C] for the `anchors` [A, 4] (x1, y1, x2, y2); `boxes` [N, Q, 4] in
-    0..1 and `scores` [N, Q, K] of the Q best, the best first; `pooled` [N, D]. C is K + 1 where logits begin with the
-    background (softmax), else K (sigmoid of each class).
+    `regression` float [N, A, 4] and `logits` [N, A, K + 1], the background's first, for the `anchors` [A, 4] (x1, y1, x2, y2);
+    `boxes` [N, Q, 4] in 0..1 and `scores` [N, Q, K] of the Q best, the best first; `pooled` [N, D].
     """
 
     anchors: Tensor
     coder_weights: Tensor
 
-    def __init__(self, backbone: Backbone, head: nn.Module, maps: Maps, anchors: Tensor, background: bool) -> None:
+    def __init__(self, backbone: Backbone, head: nn.Module, maps: Maps, anchors: Tensor) -> None:
         super().__init__()
-        self.backbone, self.head, self.maps, self.background = backbone, head, maps, background
+        self.backbone, self.head, self.maps = backbone, head, maps
         self.pooled_channels = backbone.channels
         self.register_buffer("anchors", anchors)
         # Not made anew in each pass: a captured CUDA graph can't copy from the host.
@@ -58,7 +57,7 @@ class Detector(nn.Module):
 
     def decode(self, regression: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
         """Boxes float [N, Q, 4] inside the image, and scores [N, Q, K]."""
-        scores = logits.softmax(dim=-1)[..., 1:] if self.background else logits.sigmoid()
+        scores = logits.softmax(dim=-1)[..., 1:]
         count = min(CANDIDATES, self.anchors.shape[0])
         best = scores.amax(dim=-1).topk(count, dim=1).indices.unsqueeze(-1)
         centre, side = (part.expand(best.shape[0], -1, -1) for part in centred(self.anchors))
@@ -71,7 +70,7 @@ class Detector(nn.Module):
 
 
 class SsdLiteHead(nn.Module):
-    """Four more maps, each of half the side, and the predictions of all six."""
+    """More maps after the backbone's, and the predictions of all."""
 
     def __init__(self, extra: nn.Module, predictions: SSDLiteHead) -> None:
         super().__init__()
@@ -85,74 +84,35 @@ class SsdLiteHead(nn.Module):
         return made["bbox_regression"], made["cls_logits"]
 
 
-class PyramidHead(nn.Module):
-    """A feature pyramid over the backbone's last three maps and one more, and the predictions of RetinaNet's towers."""
-
-    def __init__(self, pyramid: nn.Module, predictions: RetinaNetHead) -> None:
-        super().__init__()
-        self.pyramid, self.predictions = pyramid, predictions
-
-    def forward(self, maps: list[Tensor]) -> tuple[Tensor, Tensor]:
-        levels = self.pyramid({str(number): each for number, each in enumerate(maps)})
-        made = self.predictions(list(levels.values()))
-        return made["bbox_regression"], made["cls_logits"]
-
-
 def build_detector(config: ModelConfig, classes: int, side_px: int) -> Detector:
     """Random weights, of torch's present random state."""
-    arch = ARCHITECTURES[config.arch].of if config.weights == "imagenet" else config.arch
-    backbone = Backbone(arch)
-    return BUILDERS[config.arch](backbone, config, classes, side_px)
-
-
-def _ssdlite(backbone: Backbone, config: ModelConfig, classes: int, side_px: int) -> Detector:
+    backbone = Backbone(built_arch(config.arch, config.weights))
     norm = partial(nn.BatchNorm2d, eps=0.001, momentum=NORM_MOMENTUM)
-    extra = SSDLiteFeatureExtractorMobileNet(backbone.features, _strided(backbone)[-1], norm).extra
-    tapped = FINER[config.finest_stride]
+    taken, widths = MAPS[config.arch]
+    extra = nn.ModuleList(_extra_block(before, after, norm) for before, after in pairwise((backbone.channels, *widths)))
+    _normal_init(extra)
+    tapped = partial(taken, finer=FINER[config.finest_stride])
     maps = _probed(backbone, tapped, side_px)
     for block in extra.eval():
         with torch.no_grad():
             maps.append(block(maps[-1]))
-    generator = _ssd_anchors(config, len(maps))
+    generator = _generator(config, len(maps))
     channels = [each.shape[1] for each in maps]
     predictions = SSDLiteHead(channels, generator.num_anchors_per_location(), classes + 1, norm)
-    head = SsdLiteHead(extra.train(), predictions)
-    return Detector(backbone, head, tapped, _anchors(generator, maps, side_px), background=True)
+    return Detector(backbone, SsdLiteHead(extra.train(), predictions), tapped, _anchors(generator, maps, side_px))
 
 
-def _ssd_anchors(config: ModelConfig, levels: int) -> DefaultBoxGenerator:
+def _generator(config: ModelConfig, levels: int) -> DefaultBoxGenerator:
     """Scales by torchvision's even steps; with the finer map, which is no part of SSDLite, they double as the strides do."""
     smallest, largest = config.anchor_scales
-    aspects = [list(config.anchor_aspects or SSD_ASPECTS)] * levels
+    aspects = [list(config.anchor_aspects or ASPECTS)] * levels
     if config.finest_stride == 16:
         return DefaultBoxGenerator(aspects, min_ratio=smallest, max_ratio=largest)
     scales = [min(smallest * 2**level, largest) for level in range(levels)]
     return DefaultBoxGenerator(aspects, scales=[*scales, 1.0])
 
 
-def _retinanet(backbone: Backbone, config: ModelConfig, classes: int, side_px: int) -> Detector:
-    maps = _probed(backbone, pyramid_maps, side_px)
-    pyramid = FeaturePyramidNetwork([each.shape[1] for each in maps], PYRAMID_CHANNELS, LastLevelMaxPool())
-    smallest, largest = (scale * side_px for scale in config.anchor_scales)
-    growth = (largest / smallest) ** (1 / (PYRAMID_LEVELS - 1 / 3))
-    sizes = tuple(
-        tuple(smallest * growth ** (level + step / 3) for step in range(3)) for level in range(PYRAMID_LEVELS)
-    )
-    aspects = config.anchor_aspects or PYRAMID_ASPECTS
-    ratios = (*(1 / aspect for aspect in reversed(aspects)), 1.0, *aspects)
-    generator = AnchorGenerator(sizes, (ratios,) * PYRAMID_LEVELS)
-    norm = partial(nn.GroupNorm, PYRAMID_GROUPS)
-    predictions = RetinaNetHead(PYRAMID_CHANNELS, generator.num_anchors_per_location()[0], classes, norm_layer=norm)
-    with torch.no_grad():
-        levels = list(pyramid({str(number): each for number, each in enumerate(maps)}).values())
-    anchors = _anchors(generator, levels, side_px)
-    return Detector(backbone, PyramidHead(pyramid, predictions), pyramid_maps, anchors, background=False)
-
-
-BUILDERS = {"ssdlite320_mobilenet_v3_large": _ssdlite, "retinanet_resnet18_fpn": _retinanet}
-
-
-def ssdlite_maps(backbone: Backbone, images: Tensor, finer: int = 0) -> list[Tensor]:
+def mobilenet_maps(backbone: Backbone, images: Tensor, finer: int) -> list[Tensor]:
     """Of strides 16 (within the block that halves it, where it is widest) and 32 (the last); before them `finer` maps more,
     each of half the stride."""
     places = _strided(backbone)[-1 - finer :]
@@ -164,17 +124,21 @@ def ssdlite_maps(backbone: Backbone, images: Tensor, finer: int = 0) -> list[Ten
     return [*found, backbone.features[done:](features)]
 
 
-FINER: dict[int, Maps] = {16: ssdlite_maps, 8: partial(ssdlite_maps, finer=1)}
-
-
-def pyramid_maps(backbone: Backbone, images: Tensor) -> list[Tensor]:
-    """Of strides 8, 16 and 32."""
+def resnet_maps(backbone: Backbone, images: Tensor, finer: int) -> list[Tensor]:
+    """Of stride 16, the last; before it `finer` maps more, each of half the stride."""
     features, found = images, []
-    for name, stage in backbone.named_children():
+    for stage in backbone.children():
         features = stage(features)
-        if name in ("layer2", "layer3", "layer4"):
-            found.append(features)
-    return found
+        found.append(features)
+    return found[-1 - finer :]
+
+
+MAPS = {
+    "ssdlite320_mobilenet_v3_large": (mobilenet_maps, (512, 256, 256, 128)),
+    "ssdlite_resnet18": (resnet_maps, (256, 128, 128)),
+}
+"""Those that are taken of the backbone, and the channels of those after its last, each of half the side; MobileNetV3's as torchvision
+has them."""
 
 
 def centred(boxes: Tensor) -> tuple[Tensor, Tensor]:

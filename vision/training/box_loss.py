@@ -1,4 +1,4 @@
-"""The losses of detectors: SSD's (Liu et al. 2016, section 2.2) and RetinaNet's (Lin et al. 2017), on torchvision's matchers.
+"""The loss of detectors: SSD's (Liu et al. 2016, section 2.2), on torchvision's matcher.
 
 Anchors and boxes are shares of the image's sides; overlaps and steps between them know no unit.
 """
@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torchvision.models.detection._utils import BoxCoder, Matcher, SSDMatcher
-from torchvision.ops import box_iou, sigmoid_focal_loss
+from torchvision.models.detection._utils import BoxCoder, SSDMatcher
+from torchvision.ops import box_iou
 
 from vision.models.detectors import CODER_WEIGHTS
 
-MATCHED, UNMATCHED = 0.5, 0.4
-"""Overlap from which an anchor is a box's, and below which it is the background's. SSD knows no in-between."""
+MATCHED = 0.5
+"""Overlap from which an anchor is a box's; the best one of each box always is."""
 NEGATIVES = 3
 """Anchors of the background for each that is matched, the hardest first."""
 LEAST_NEGATIVES = 16
@@ -25,23 +25,19 @@ Targets = Sequence[Mapping[str, Tensor]]
 
 def detection_loss(outputs: Mapping[str, Tensor], targets: Targets, label_smoothing: float) -> Tensor:
     """outputs: of `vision.models.detectors.Detector`. targets: `boxes` [n, 4] and `labels` [n] of each image."""
-    logits, background = outputs["logits"], outputs["logits"].shape[-1] > outputs["scores"].shape[-1]
-    matcher = SSDMatcher(MATCHED) if background else Matcher(MATCHED, UNMATCHED, allow_low_quality_matches=True)
-    matched = torch.stack([_match(matcher, target["boxes"], outputs["anchors"]) for target in targets])
+    matched = torch.stack([_match(target["boxes"], outputs["anchors"]) for target in targets])
     positives = matched >= 0
     count = positives.sum().clamp(min=1)
     labels = torch.stack([_labels(target["labels"], row) for target, row in zip(targets, matched, strict=True)])
     box = _box_loss(outputs, targets, matched, positives)
-    if background:
-        return (box + _mined(logits, labels + 1, positives, label_smoothing)) / count
-    return (box + _focal(logits, labels, matched != Matcher.BETWEEN_THRESHOLDS)) / count
+    return (box + _mined(outputs["logits"], labels + 1, positives, label_smoothing)) / count
 
 
-def _match(matcher: Matcher, boxes: Tensor, anchors: Tensor) -> Tensor:
+def _match(boxes: Tensor, anchors: Tensor) -> Tensor:
     """int64 [A]: which box each anchor is of; negative for none."""
     if len(boxes) == 0:
-        return torch.full((len(anchors),), Matcher.BELOW_LOW_THRESHOLD, device=anchors.device)
-    return matcher(box_iou(boxes, anchors))
+        return torch.full((len(anchors),), SSDMatcher.BELOW_LOW_THRESHOLD, device=anchors.device)
+    return SSDMatcher(MATCHED)(box_iou(boxes, anchors))
 
 
 def _labels(labels: Tensor, matched: Tensor) -> Tensor:
@@ -69,9 +65,3 @@ def _mined(logits: Tensor, classes: Tensor, positives: Tensor, label_smoothing: 
     rank = hardness.argsort(dim=1, descending=True).argsort(dim=1)
     taken = (NEGATIVES * positives.sum(dim=1, keepdim=True)).clamp(min=LEAST_NEGATIVES)
     return losses[positives].sum() + losses[(rank < taken) & ~positives].sum()
-
-
-def _focal(logits: Tensor, labels: Tensor, judged: Tensor) -> Tensor:
-    """labels [N, A]: -1 is the background."""
-    wanted = functional.one_hot(labels.clamp(min=0), logits.shape[-1]) * (labels >= 0).unsqueeze(-1)
-    return sigmoid_focal_loss(logits[judged], wanted[judged].to(logits), reduction="sum")

@@ -153,7 +153,7 @@ def test_pictures_and_chapters_are_drawn(plates, tested, found, tmp_path):
 
 @pytest.mark.parametrize(
     ("stages", "arch", "told"),
-    [((object(),), "resnet18", "training.stages must be empty"), ((), "retinanet_resnet18_fpn", "no plain backbone")],
+    [((object(),), "resnet18", "training.stages must be empty"), ((), "ssdlite_resnet18", "no plain backbone")],
 )
 def test_a_config_that_a_memory_cannot_follow_is_refused(plates, stages, arch, told):
     training = SimpleNamespace(stages=stages, stages_from_scratch=())

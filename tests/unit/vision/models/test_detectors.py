@@ -3,9 +3,13 @@ import torch
 from torch import nn
 from torchvision.ops import box_iou
 
+from vision.export.onnx import export_onnx
+from vision.export.runtime import onnx_run
+from vision.kinds import answering
 from vision.models.config import DETECTORS, ModelConfig
 from vision.models.detectors import CANDIDATES, build_detector, centred
 from vision.models.factory import NORM_MOMENTUM
+from vision.models.network import IMAGENET_MEAN, IMAGENET_STD, ServedModel
 from vision.training.box_loss import detection_loss
 from vision.training.simclr import SimClr
 
@@ -13,7 +17,7 @@ SIDE_PX = 64
 CLASSES = 3
 
 
-@pytest.fixture(scope="module", params=[(arch, 16) for arch in DETECTORS] + [(DETECTORS[0], 8)], ids=str)
+@pytest.fixture(scope="module", params=[(arch, stride) for arch in DETECTORS for stride in (16, 8)], ids=str)
 def detector(request):
     arch, stride = request.param
     torch.manual_seed(0)
@@ -31,16 +35,31 @@ def test_a_detector_gives_candidates_inside_the_image_and_the_raw_numbers_that_t
     kept = min(CANDIDATES, anchors)
     assert outputs["boxes"].shape == (2, kept, 4) and outputs["scores"].shape == (2, kept, CLASSES)
     assert outputs["regression"].shape == (2, anchors, 4)
-    assert outputs["logits"].shape == (2, anchors, CLASSES + detector.background)
+    assert outputs["logits"].shape == (2, anchors, CLASSES + 1)
     assert outputs["pooled"].shape == (2, detector.pooled_channels)
     assert outputs["boxes"].min() >= 0 and outputs["boxes"].max() <= 1
     best = outputs["scores"].amax(dim=-1)
     assert (best[:, :-1] >= best[:, 1:]).all()
 
 
+@pytest.mark.parametrize("arch", DETECTORS)
+def test_the_graph_that_is_served_says_what_the_network_says(arch, tmp_path):
+    torch.manual_seed(0)
+    network = build_detector(ModelConfig(arch=arch, anchor_scales=(0.1, 0.8), finest_stride=8), CLASSES, SIDE_PX)
+    model = ServedModel(network, answering("detect").outputs, IMAGENET_MEAN, IMAGENET_STD).eval()
+    export_onnx(model, SIDE_PX, model.outputs, tmp_path / "model.onnx")
+    images = torch.randint(0, 256, (3, SIDE_PX, SIDE_PX, 3), dtype=torch.uint8)
+    graph = onnx_run(tmp_path / "model.onnx")(images.numpy())
+    with torch.no_grad():
+        torchs = {name: value.numpy() for name, value in zip(model.outputs, model(images), strict=True)}
+    assert graph["embedding"] == pytest.approx(torchs["embedding"], abs=1e-3)
+    assert graph["scores"].max(axis=-1) == pytest.approx(torchs["scores"].max(axis=-1), abs=1e-4)
+    assert graph["boxes"].shape == torchs["boxes"].shape
+
+
 def test_an_anchor_that_is_not_moved_is_its_own_box(detector):
     anchors = detector.anchors
-    logits = torch.zeros(1, len(anchors), CLASSES + detector.background)
+    logits = torch.zeros(1, len(anchors), CLASSES + 1)
     logits[0, 5, -1] = 9.0
     boxes, scores = detector.decode(torch.zeros(1, len(anchors), 4), logits)
     assert boxes[0, 0].tolist() == pytest.approx(anchors[5].clamp(0, 1).tolist(), abs=1e-6)
@@ -53,9 +72,10 @@ def test_anchors_are_of_the_sizes_asked_for_and_lie_over_the_whole_image(detecto
     assert centre.min() < 0.2 and centre.max() > 0.8
 
 
-def test_a_finer_map_has_four_times_the_places_with_small_anchors():
+@pytest.mark.parametrize("arch", DETECTORS)
+def test_a_finer_map_has_four_times_the_places_with_small_anchors(arch):
     plain, fine = (
-        build_detector(ModelConfig(arch=DETECTORS[0], anchor_scales=(0.06, 0.6), finest_stride=stride), 2, 128)
+        build_detector(ModelConfig(arch=arch, anchor_scales=(0.06, 0.6), finest_stride=stride), 2, 128)
         for stride in (16, 8)
     )
     small = [int((centred(each.anchors)[1].prod(dim=1).sqrt() < 0.1).sum()) for each in (plain, fine)]
@@ -69,7 +89,6 @@ def test_anchors_are_as_thin_as_asked_for_and_lie_as_well_as_stand(arch):
     aspects = side[:, 0] / side[:, 1]
     for wanted in (1 / 6, 1 / 2, 1, 2, 6):
         assert (aspects / wanted - 1).abs().min() < 0.02
-    # RetinaNet's are whole pixels
     assert aspects.min() > 1 / 8 and aspects.max() < 8
 
 
@@ -103,11 +122,10 @@ def test_the_loss_is_small_where_the_network_says_what_is_there(detector, output
     inside = ((detector.anchors > 0) & (detector.anchors < 1)).all(dim=1)
     box = detector.anchors[inside][0].tolist()
     logits = torch.full_like(outputs["logits"][:1], -9.0)
-    if detector.background:
-        logits[..., 0] = 9.0
+    logits[..., 0] = 9.0
     known = {**outputs, "regression": torch.zeros_like(outputs["regression"][:1]), "logits": logits}
     wrong = detection_loss(known, [target(box)], 0.0)
     near = box_iou(torch.tensor([box]), detector.anchors)[0] >= 0.5
     logits[0, near] = -9.0
-    logits[0, near, int(detector.background)] = 9.0
+    logits[0, near, 1] = 9.0
     assert detection_loss({**known, "logits": logits}, [target(box)], 0.0) < wrong / 2
