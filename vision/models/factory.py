@@ -40,7 +40,7 @@ ARCHITECTURES = {
         480, LARGE_TOP, nn.Hardswish, of="mobilenet_v3_large", options={"reduced_tail": True}
     ),
     "mobilenet_v3_large": Architecture(960, LARGE_TOP, nn.Hardswish),
-    # Without its last stage, of stride 32: that held three quarters of the weights, took a third of the time and found no more.
+    # Without its last stage, of stride 32: that held three quarters of the weights, took a quarter of the time and found no more.
     "ssdlite_resnet18": Architecture(256, ("layer3",), nn.ReLU, RESNET_STAGES[:-1], of="resnet18"),
 }
 
