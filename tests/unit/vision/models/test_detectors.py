@@ -54,7 +54,9 @@ def test_the_graph_that_is_served_says_what_the_network_says(arch, tmp_path):
         torchs = {name: value.numpy() for name, value in zip(model.outputs, model(images), strict=True)}
     assert graph["embedding"] == pytest.approx(torchs["embedding"], abs=1e-3)
     assert graph["scores"].max(axis=-1) == pytest.approx(torchs["scores"].max(axis=-1), abs=1e-4)
-    assert graph["boxes"].shape == torchs["boxes"].shape
+    # Untrained, all are of nearly one score: their order, and who is the last of them, is chance.
+    away = torch.cdist(torch.from_numpy(graph["boxes"]), torch.from_numpy(torchs["boxes"])).amin(dim=-1)
+    assert (away < 1e-3).float().mean() > 0.95
 
 
 def test_an_anchor_that_is_not_moved_is_its_own_box(detector):

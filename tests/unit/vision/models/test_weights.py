@@ -10,6 +10,7 @@ from vision.errors import UserError
 from vision.kinds.classify_learning import ClassifyLearning
 from vision.models import weights
 from vision.models.config import ModelConfig
+from vision.models.detectors import build_detector
 from vision.models.factory import Backbone
 from vision.models.network import IMAGENET_MEAN, IMAGENET_STD, ServedModel, save_model
 from vision.models.weights import imagenet_file, load_champion, load_start, read_tensors
@@ -58,6 +59,16 @@ def test_imagenet_weights_come_from_the_given_folder_and_are_reported(tmp_path, 
     assert str(tmp_path) not in report.model_dump_json()
     assert report.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     assert torch.equal(backbone.features[0][0].weight, torchvision_model.features[0][0].weight)
+
+
+def test_a_detector_without_the_last_stage_takes_imagenets_weights_for_the_others(tmp_path, monkeypatch):
+    whole = torchvision.models.resnet18(weights=None)
+    put_published_file(tmp_path / "weights", whole, monkeypatch)
+    config = ModelConfig(arch="ssdlite_resnet18", weights="imagenet")
+    detector = build_detector(config, 2, 64)
+    report = load_start(detector.backbone, config, tmp_path / "weights")
+    assert report.origin == "imagenet" and report.warning == ""
+    assert torch.equal(detector.backbone.layer3[1].conv2.weight, whole.layer3[1].conv2.weight)
 
 
 def test_damaged_imagenet_file_is_refused(tmp_path, torchvision_model, monkeypatch):
